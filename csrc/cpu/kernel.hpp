@@ -1,0 +1,69 @@
+// What the trainer's CPU engine and the bindings ask of a kernel: loss and gradient, and the forward pass, on some rows.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "core/network.hpp"
+#include "core/trainer.hpp"
+
+namespace pn::cpu {
+
+// Rows of a data set. Pointers belong to the caller and outlive the call.
+template <class T>
+struct Rows {
+  const T* x = nullptr;                  // x: (n, inputs)
+  const T* y = nullptr;                  // y: (n,) scaled target; may be null in a forward pass
+  const std::uint32_t* index = nullptr;  // index: (count,) row numbers; null means rows 0 .. count-1
+  std::int64_t count = 0;
+  std::int64_t inputs = 0;
+
+  std::int64_t row(std::int64_t b) const { return index ? static_cast<std::int64_t>(index[b]) : b; }
+  Rows slice(std::int64_t first, std::int64_t n) const {
+    return index ? Rows{x, y, index + first, n, inputs}
+                 : Rows{x + first * inputs, y ? y + first : nullptr, nullptr, n, inputs};
+  }
+};
+
+// Which units were seen active and inactive, per hidden layer; forward passes add to it.
+class Activity {
+ public:
+  explicit Activity(const NetworkShape& shape)
+      : relu_(shape.activation == Activation::relu), layers_(static_cast<std::size_t>(shape.hidden_layers)) {
+    for (Layer& layer : layers_) {
+      layer.positive.resize(static_cast<std::size_t>(shape.units()));
+      layer.nonpositive.resize(static_cast<std::size_t>(shape.units()));
+    }
+    clear();
+  }
+  void clear();
+  std::uint8_t* positive(int layer) { return layers_[static_cast<std::size_t>(layer)].positive.data(); }  // (units,)
+  std::uint8_t* nonpositive(int layer) { return layers_[static_cast<std::size_t>(layer)].nonpositive.data(); }  // (units,)
+  std::array<UnitCounts, kMaxHiddenLayers> counts() const;
+
+ private:
+  struct Layer {
+    std::vector<std::uint8_t> positive, nonpositive;
+  };
+  bool relu_;
+  std::vector<Layer> layers_;
+};
+
+template <class T>
+class Kernel {
+ public:
+  virtual ~Kernel() = default;
+  virtual std::string_view name() const = 0;
+
+  // Says that x: (rows, inputs) stays as it is and will be indexed again and again; a kernel may keep what it computes of it.
+  virtual void attach(const T* /*x*/, std::int64_t /*rows*/) {}
+
+  // Mean over the rows of (f - y)^2; gradient: (layout.size,) is overwritten.
+  virtual double loss_and_gradient(const T* parameters, const Rows<T>& rows, T* gradient) = 0;
+
+  // prediction: (count,) f = output / inputs; activity may be null.
+  virtual void forward(const T* parameters, const Rows<T>& rows, T* prediction, Activity* activity) = 0;
+};
+
+}  // namespace pn::cpu

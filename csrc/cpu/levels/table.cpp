@@ -1,0 +1,25 @@
+#include "cpu/levels/table.hpp"
+
+namespace pn::cpu {
+
+template <class T>
+const Table<T>& table_scalar();
+template <class T>
+const Table<T>& table_avx2();
+template <class T>
+const Table<T>& table_avx512();
+
+template <class T>
+const Table<T>& table(Isa isa) {
+#if defined(PYNEEDLE_X86_LEVELS)
+  if (isa == Isa::avx512) return table_avx512<T>();
+  if (isa == Isa::avx2) return table_avx2<T>();
+#endif
+  (void)isa;
+  return table_scalar<T>();
+}
+
+template const Table<float>& table<float>(Isa);
+template const Table<double>& table<double>(Isa);
+
+}  // namespace pn::cpu

@@ -1,0 +1,22 @@
+// What each instruction-set level provides. Raw pointers and extents only; callers have validated them.
+// Only the files included by level.inl are compiled per level; all others are for the baseline.
+#pragma once
+
+#include "cpu/isa.hpp"
+#include "cpu/levels/adam_rows.hpp"
+#include "cpu/levels/block_tile.hpp"
+#include "cpu/levels/dense_rows.hpp"
+
+namespace pn::cpu {
+
+template <class T>
+struct Table {
+  BlockTileFunctions<T> block;
+  DenseRowFunctions<T> dense;
+  AdamRowFunctions<T> adam;
+};
+
+template <class T>
+const Table<T>& table(Isa isa);
+
+}  // namespace pn::cpu

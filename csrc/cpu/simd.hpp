@@ -1,0 +1,45 @@
+// Vectors of the level that a translation unit is compiled for. Included by files under levels/ alone, inside their
+// unnamed namespace's reach: nothing here has external linkage.
+#pragma once
+
+#include <cstdint>
+
+#ifndef PN_VECTOR_BYTES
+#error "simd.hpp is for the files of an instruction-set level"
+#endif
+
+namespace pn::cpu {
+namespace {
+
+template <class T>
+struct VectorOf {
+  typedef T type __attribute__((vector_size(PN_VECTOR_BYTES)));
+  typedef T loose __attribute__((vector_size(PN_VECTOR_BYTES), aligned(sizeof(T)), may_alias));
+};
+template <class T>
+using Vec = typename VectorOf<T>::type;
+
+template <class T>
+constexpr int kLanes = PN_VECTOR_BYTES / static_cast<int>(sizeof(T));
+
+template <class T>
+inline __attribute__((always_inline)) Vec<T> load(const T* p) {
+  return *reinterpret_cast<const typename VectorOf<T>::loose*>(p);
+}
+template <class T>
+inline __attribute__((always_inline)) void store(T* p, Vec<T> v) {
+  *reinterpret_cast<typename VectorOf<T>::loose*>(p) = v;
+}
+template <class T>
+inline __attribute__((always_inline)) Vec<T> broadcast(T value) {
+  return value - Vec<T>{};
+}
+template <class T>
+inline __attribute__((always_inline)) T lane_sum(Vec<T> v) {
+  T sum = v[0];
+  for (int i = 1; i < kLanes<T>; ++i) sum += v[i];
+  return sum;
+}
+
+}  // namespace
+}  // namespace pn::cpu

@@ -1,0 +1,65 @@
+// Threads of one training run. Tasks are numbered and their partition never depends on the number of threads, so results
+// are bitwise the same for any number of them.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+namespace pn::cpu {
+
+class ThreadPool {
+ public:
+  explicit ThreadPool(int threads);  // the caller counts as one: threads - 1 are started
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+
+  // Calls task(i, thread) for every i in [0, count); thread < threads() names scratch memory. Returns when all are done.
+  // Not reentrant; the task must not throw.
+  template <class Task>
+  void run(std::int64_t count, Task&& task) {
+    if (workers_.empty() || count <= 1) {
+      for (std::int64_t i = 0; i < count; ++i) task(i, 0);
+      return;
+    }
+    using Plain = std::remove_reference_t<Task>;
+    run_erased(count, const_cast<void*>(static_cast<const void*>(&task)),
+               [](void* t, std::int64_t i, int thread) { (*static_cast<Plain*>(t))(i, thread); });
+  }
+
+ private:
+  using Invoke = void (*)(void*, std::int64_t, int);
+  void run_erased(std::int64_t count, void* task, Invoke invoke);
+  void work(int thread);
+  void take_tasks(int thread);
+
+  std::vector<std::thread> workers_;
+  void* task_ = nullptr;
+  Invoke invoke_ = nullptr;
+  std::int64_t count_ = 0;
+  alignas(64) std::atomic<std::int64_t> next_{0};
+  alignas(64) std::atomic<std::uint32_t> generation_{0};  // odd bit unused; a new value means new tasks, or the end
+  alignas(64) std::atomic<int> busy_{0};
+  std::atomic<bool> ending_{false};
+};
+
+// Sets flush-to-zero and denormals-are-zero for this thread and restores the caller's mode: moments of dead units decay into
+// denormals, which cost a hundredfold.
+class FlushDenormals {
+ public:
+  FlushDenormals();
+  ~FlushDenormals();
+  FlushDenormals(const FlushDenormals&) = delete;
+  FlushDenormals& operator=(const FlushDenormals&) = delete;
+
+ private:
+  std::uint64_t saved_;
+};
+
+}  // namespace pn::cpu

@@ -1,0 +1,141 @@
+"""The native module. Parameters travel as one flat vector per network (w1 | b1 | w2 | b2 | w3, each in C order)."""
+
+from collections.abc import Callable
+from typing import Any, Literal, TypedDict, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Float = np.float32 | np.float64
+_Array = NDArray[Any]
+
+__version__: str
+
+@final
+class Network:
+    """A stack of equal blocks; LN has shared=True, GN has block_in == inputs."""
+
+    def __init__(
+        self, inputs: int, block_in: int, width: int, shared: bool, hidden_layers: int, activation: str
+    ) -> None: ...
+    @property
+    def parameter_count(self) -> int: ...
+    @property
+    def kernels(self) -> list[str]: ...
+
+@final
+class Adam:
+    def __init__(
+        self,
+        learning_rate: float,
+        beta1: float,
+        beta2: float,
+        epsilon: float,
+        decay: float,
+        weight_decay: float,
+        epsilon_placement: Literal["uncorrected", "corrected"],
+    ) -> None: ...
+
+@final
+class Penalty:
+    def __init__(self, kind: Literal["none", "l1", "l2", "path-norm"], strength: float) -> None: ...
+
+@final
+class Job:
+    """One training run; arrays are kept alive, not copied. All arrays have one dtype."""
+
+    def __init__(
+        self,
+        network: Network,
+        initial: _Array,  # (parameter_count,)
+        train_x: _Array,  # (n, d) C-contiguous
+        train_y: _Array,  # (n,) scaled target
+        validation_x: _Array,
+        validation_y: _Array,
+        epochs: int,
+        batch_size: int,
+        adam: Adam,
+        penalty: Penalty,
+        seed: int,
+        kernel: str,
+        shuffle: bool,
+    ) -> None: ...
+
+@final
+class Progress:
+    """A snapshot of one run."""
+
+    steps: int
+    epochs: int
+    train_loss: float  # of the last finished epoch
+    validation_loss: float
+    best_validation_loss: float
+    started: bool
+    finished: bool
+
+class Result(TypedDict):
+    parameters: _Array  # best validation loss
+    last_parameters: _Array
+    best_epoch: int  # -1: none
+    status: Literal["completed", "diverged", "interrupted"]
+    train_loss: NDArray[np.float64]  # (finished epochs,)
+    validation_loss: NDArray[np.float64]
+    dead_units: NDArray[np.int64]  # (finished epochs, hidden layers)
+    on_units: NDArray[np.int64]
+    mixed_units: NDArray[np.int64]
+    seconds: float
+    kernel: str
+    isa: str
+
+# Runs the jobs. One job gets all the threads; of several, each gets one thread, `threads` at a time.
+# report is called with a snapshot of every job about every `interval` seconds, with the GIL; an exception that it raises
+# stops the jobs and is passed on. Ctrl-C (in the main thread) stops the jobs, whose results say "interrupted".
+def train(
+    jobs: list[Job], threads: int, report: Callable[[list[Progress]], object] | None = None, interval: float = 0.25
+) -> list[Result]: ...
+
+# (prediction (n,), kernel that ran)
+def forward(
+    network: Network, parameters: _Array, x: _Array, kernel: str = "auto", threads: int = 1
+) -> tuple[_Array, str]: ...
+
+# (mean squared error + penalty, flat gradient, kernel that ran)
+def loss_and_gradient(
+    network: Network,
+    parameters: _Array,
+    x: _Array,
+    y: _Array,
+    penalty: Penalty,
+    kernel: str = "auto",
+    threads: int = 1,
+) -> tuple[float, _Array, str]: ...
+def path_norm(network: Network, parameters: _Array) -> float: ...
+
+# One Adam step in place on flat arrays; t = 1 at the first step. With a network, penalty and weight decay apply to its
+# weights only; without one, to all of the array, and the path norm is an error.
+def adam_step(
+    network: Network | None,
+    parameters: _Array,
+    gradient: _Array,
+    m: _Array,
+    v: _Array,
+    t: int,
+    adam: Adam,
+    penalty: Penalty,
+    threads: int = 1,
+) -> None: ...
+
+# Draws first .. first+count-1 of a stream of the counter-based generator, uniform on [0, 1).
+def uniform(
+    seed: int, purpose: Literal["data", "initialization"], member: int, first: int, count: int, dtype: str
+) -> _Array: ...
+def epoch_order(seed: int, epoch: int, rows: int) -> NDArray[np.uint32]: ...
+
+# Path of the OpenBLAS library; called once, by pyneedle._blas, before the first dense kernel.
+def load_blas(path: str) -> None: ...
+def blas_info() -> str: ...
+def compiled_levels() -> list[str]: ...
+def supported_levels() -> list[str]: ...
+
+# The level that runs here: the best supported one, or PYNEEDLE_ISA. ValueError where that names none that can run.
+def active_level() -> str: ...
