@@ -7,7 +7,7 @@ from pyneedle import _native
 
 _PACKAGE = "scipy_openblas32"
 _lock = threading.Lock()
-_loaded: str | None = None
+_loaded: list[str] = []
 
 
 def find() -> str:
@@ -33,10 +33,9 @@ def find() -> str:
 
 def ensure_loaded() -> str:
     """Load OpenBLAS into the native module, once per process; returns its path."""
-    global _loaded
     with _lock:
-        if _loaded is None:
+        if not _loaded:
             path = find()
             _native.load_blas(path)
-            _loaded = path
-        return _loaded
+            _loaded.append(path)
+        return _loaded[0]

@@ -104,9 +104,7 @@ def inputs(x: object, d: int, dtype: np.dtype[Any], name: str = "x") -> Array:
     """The rows of a batch: x (n, d), n >= 1, of the parameters' dtype, finite; dense."""
     array = np.asarray(x)
     if array.ndim != 2 or array.shape[1] != d:
-        raise ValueError(
-            f"{name} must have shape (n, {d}) to match the network's d={d}, got {shape_text(array.shape)}"
-        )
+        raise ValueError(f"{name} must have shape (n, {d}) to match the network's d={d}, got {shape_text(array.shape)}")
     if array.shape[0] == 0:
         raise ValueError(f"{name} must have at least one row, got shape {shape_text(array.shape)}")
     if array.dtype != dtype:

@@ -23,11 +23,11 @@ _SLACK = 1e-6
 
 
 def _square(t: Array) -> Array:
-    return t * t
+    return np.square(t)
 
 
 def _quartic(t: Array) -> Array:
-    return (t * t) * (t * t)
+    return np.square(np.square(t))
 
 
 _TARGETS: dict[str, Callable[[Array], Array]] = {"square": _square, "quartic": _quartic, "cosine": np.cos}
@@ -108,8 +108,8 @@ class Dataset:
         y : array_like, shape (n,)
             Targets in the original scale, real and finite; the data set holds y / d.
         split : tuple of three floats
-            Shares of (train, validation, test), positive, adding up to 1. Whatever the shares are, the first rows are the
-            test rows, then come the training rows, then the validation rows.
+            Shares of (train, validation, test), positive, adding up to 1. Whatever the shares are, the first rows are
+            the test rows, then come the training rows, then the validation rows.
         dtype : {"float32", "float64"}
             Of the data set; the arrays are converted.
         target : str
@@ -123,8 +123,8 @@ class Dataset:
         Raises
         ------
         TypeError, ValueError
-            Where shapes do not fit, numbers are complex, NaN or infinite (also after the conversion), or a split would be
-            empty.
+            Where shapes do not fit, numbers are complex, NaN or infinite (also after the conversion), or a split would
+            be empty.
         """
         kind = _checks.float_dtype("dtype", dtype)
         rows, values = _real_array("x", x), _real_array("y", y)
@@ -132,9 +132,7 @@ class Dataset:
             raise ValueError(f"x must have shape (n, d) with d at least 1, got {_checks.shape_text(rows.shape)}")
         n, d = rows.shape
         if values.shape != (n,):
-            raise ValueError(
-                f"y must have shape ({n},) to match the rows of x, got {_checks.shape_text(values.shape)}"
-            )
+            raise ValueError(f"y must have shape ({n},) to match the rows of x, got {_checks.shape_text(values.shape)}")
         _checks.integer("d", d)
         _checks.integer("the number of rows", n)
         counts = split_counts(n, split, "the number of rows of x")
@@ -179,9 +177,7 @@ def split_counts(n: int, split: tuple[float, float, float], what: str = "n_sampl
     raise ValueError(f"{what} must be at least {smallest}, so that no split is empty, got {n}")
 
 
-def _assemble(
-    x: Array, y: Array, counts: tuple[int, int, int], target: str, seed: int | None, sort: Sort
-) -> Dataset:
+def _assemble(x: Array, y: Array, counts: tuple[int, int, int], target: str, seed: int | None, sort: Sort) -> Dataset:
     n_train, _, n_test = counts
     x.setflags(write=False)
     y.setflags(write=False)
@@ -215,8 +211,8 @@ def _evaluate(g: Callable[[Array], Array], x: Array, name: str) -> Array:
         raise type(error)(f"target {name} could not be applied to an array of shape {x.shape}: {error}") from error
     if values.shape != x.shape or values.dtype.kind not in "iuf":
         raise ValueError(
-            f"target {name} must map a float64 array of shape {_checks.shape_text(x.shape)} to real numbers of the same "
-            f"shape, got {values.dtype} of shape {_checks.shape_text(values.shape)}"
+            f"target {name} must map a float64 array of shape {_checks.shape_text(x.shape)} to real numbers of the "
+            f"same shape, got {values.dtype} of shape {_checks.shape_text(values.shape)}"
         )
     _checks.finite(f"target {name}", values)
     return np.asarray(values.sum(axis=1, dtype=np.float64) / x.shape[1])

@@ -16,9 +16,9 @@ _WIDER = {"LN": ("LCN", "GN"), "LCN": ("GN",), "GN": ()}
 def embed(network: Network, p: Mapping[str, Array], into: Literal["LCN", "GN"]) -> tuple[Network, Parameters]:
     """Write a network as a larger one that computes the same function.
 
-    An LN becomes an LCN whose blocks are all alike; an LN or LCN becomes a GN whose weight matrices hold the blocks on their
-    diagonal and zeros elsewhere. Every hidden unit of the GN belongs to one block and sees nothing of the others, so the
-    function is the same for every activation, up to the rounding of another order of summation.
+    An LN becomes an LCN whose blocks are all alike; an LN or LCN becomes a GN whose weight matrices hold the blocks on
+    their diagonal and zeros elsewhere. Every hidden unit of the GN belongs to one block and sees nothing of the others,
+    so the function is the same for every activation, up to the rounding of another order of summation.
 
     Parameters
     ----------

@@ -12,17 +12,17 @@ from typing import BinaryIO
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A file to write to, which takes the place of `path` once the block ends without an exception.
 
-    It is written beside `path`, so that the replacement is one step of the file system; on an exception it is removed and
-    `path` stays as it was.
+    It is written beside `path`, so that the replacement is one step of the file system; on an exception it is removed
+    and `path` stays as it was.
     """
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
-        with open(temporary, "xb") as file:
+        with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)
+        temporary.replace(target)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -35,6 +35,6 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     if target.is_dir():
         raise IsADirectoryError(f"{str(target)!r} is a directory")
     probe = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    with open(probe, "xb"):
+    with probe.open("xb"):
         pass
     probe.unlink()

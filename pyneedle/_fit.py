@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -31,7 +32,7 @@ _NETWORKS = {
     "LCN": _networks.LocallyConnectedNetwork,
     "GN": _networks.GlobalNetwork,
 }
-_PENALTIES = {"l1": _penalties.L1, "l2": _penalties.L2, "path-norm": _penalties.PathNorm}
+_PENALTIES: dict[str, type[Penalty]] = {"l1": _penalties.L1, "l2": _penalties.L2, "path-norm": _penalties.PathNorm}
 # Units of one hidden layer times rows that are evaluated together.
 _CHUNK = 1 << 23
 
@@ -40,8 +41,8 @@ _CHUNK = 1 << 23
 class Fit:
     """A trained network: parameters, history, errors, and how it was trained. `train` makes it.
 
-    The errors are mean squared errors of the scaled target, of `parameters`; in the original scale they are d^2 times as
-    large. They and the path norm are computed when first asked for.
+    The errors are mean squared errors of the scaled target, of `parameters`; in the original scale they are d^2 times
+    as large. They and the path norm are computed when first asked for.
 
     Attributes
     ----------
@@ -56,9 +57,9 @@ class Fit:
     status : {"completed", "diverged", "interrupted"}
         "diverged": a loss became NaN or infinite, and the run ended there.
     history : dict of str to ndarray
-        Of the finished epochs. "train_loss" (mean over the epoch's batches, each before its update, without the penalty) and
-        "validation_loss" (epochs,), scaled mean squared errors; "dead_units", "on_units" and "mixed_units" (epochs, hidden
-        layers), how many units are inactive on all validation rows, active on all, or either.
+        Of the finished epochs. "train_loss" (mean over the epoch's batches, each before its update, no penalty) and
+        "validation_loss" (epochs,), scaled mean squared errors; "dead_units", "on_units" and "mixed_units" (epochs,
+        hidden layers), how many units are inactive on all validation rows, active on all, or either.
     seconds : float
         Time of the training loop.
     kernel, isa, device : str
@@ -204,7 +205,7 @@ class Fit:
             "numbers": {name: getattr(self, name) for name in _NUMBERS},
         }
         shapes = network.parameter_shapes
-        arrays = {
+        arrays: dict[str, Any] = {
             "parameters": _parameters.flatten(shapes, self.parameters),
             "last_parameters": _parameters.flatten(shapes, self.last_parameters),
             **{f"history_{name}": self.history[name] for name in _HISTORY},
@@ -234,7 +235,7 @@ class Fit:
             Where it is not a fit, is damaged, or was written by a newer version of pyneedle.
         """
         name = os.fspath(path)
-        with open(path, "rb") as file:
+        with Path(path).open("rb") as file:
             try:
                 with np.load(file, allow_pickle=False) as archive:
                     contents = {key: archive[key] for key in archive.files}
@@ -246,8 +247,8 @@ class Fit:
             raise ValueError(f"{name!r} is not a fit that pyneedle saved")
         if record.get("version") != _VERSION:
             raise ValueError(
-                f"{name!r} has version {record.get('version')!r} of the format, this pyneedle reads version {_VERSION}; "
-                "it was written by a newer one"
+                f"{name!r} was written by a newer pyneedle: it has version {record.get('version')!r} of the format, "
+                f"this one reads version {_VERSION}"
             )
         try:
             return cls._from_record(record, contents)

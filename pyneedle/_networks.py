@@ -1,7 +1,8 @@
 """The three networks of the paper as frozen descriptions: local (LN), locally connected (LCN) and global (GN).
 
-Each maps x (n, d) to f(x) (n,) = output / d, without an output bias. Blocks: an LCN gives each group of `block_in` inputs a
-network of its own and adds their outputs; an LN gives all groups the same one; a GN is one network that sees all inputs.
+Each maps x (n, d) to f(x) (n,) = output / d, without an output bias. Blocks: an LCN gives each group of `block_in`
+inputs a network of its own and adds their outputs; an LN gives all groups the same one; a GN is one network that sees
+all inputs.
 """
 
 import functools
@@ -45,6 +46,7 @@ class Network(ABC):
         # The native constructor finds sizes whose parameters can't be counted in memory.
         native(self)
 
+    @abstractmethod
     def _check_blocks(self) -> None:
         """Check what only some networks have."""
 
@@ -102,9 +104,9 @@ class Network(ABC):
         seed : int
             0 <= seed < 2^64. The same seed gives the same numbers on every machine.
         scheme : {"paper", "glorot"}
-            A weight is uniform on (-limit, limit) with limit = sqrt(6 / (fan_in + fan_out)). "glorot" takes the fans of one
-            block. "paper" does so for LN and GN; for an LCN both fans are multiplied by the number of blocks, as the
-            authors' framework does, which takes that axis of the kernel for a receptive field.
+            A weight is uniform on (-limit, limit) with limit = sqrt(6 / (fan_in + fan_out)). "glorot" takes the fans of
+            one block. "paper" does so for LN and GN; for an LCN both fans are multiplied by the number of blocks, as
+            the authors' framework does, which takes that axis of the kernel for a receptive field.
         dtype : {"float32", "float64"}
             Of all arrays.
 
@@ -324,6 +326,9 @@ class GlobalNetwork(Network):
 
     name: ClassVar[NetworkName] = "GN"
 
+    def _check_blocks(self) -> None:
+        pass
+
     @property
     def inputs_per_block(self) -> int:
         """Inputs that one block sees: all."""
@@ -359,8 +364,8 @@ def check(network: object, name: str = "network") -> None:
 def path_norm(network: Network, p: Mapping[str, Array]) -> float:
     """The path norm: the sum over all paths from input to output of |w1| |w2| |w3|, divided by d.
 
-    Equation 22 of the paper, with its factor 1/d. An LN's is that of the network that it stands for, in which all blocks
-    have the same weights. Biases do not count.
+    Equation 22 of the paper, with its factor 1/d. An LN's is that of the network that it stands for, in which all
+    blocks have the same weights. Biases do not count.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pyneedle import _checks, _native, _networks, _parameters, _penalties
-from pyneedle._checks import Array, shape_text
+from pyneedle._checks import Array
 from pyneedle._parameters import Shapes
 from pyneedle._penalties import Penalty
 
@@ -116,8 +116,8 @@ class Adam:
         penalty : L1, L2 or PathNorm, optional
             Its gradient is added to `g` on the fly.
         network : LocalNetwork, LocallyConnectedNetwork or GlobalNetwork, optional
-            The network that `p` belongs to. With it, penalty and weight decay apply to the weights only; without it, to all
-            of `p`, and the path norm is an error.
+            The network that `p` belongs to. With it, penalty and weight decay apply to the weights only; without it, to
+            all of `p`, and the path norm is an error.
         threads : int, optional
             Default: as many as this process may run on. The result does not depend on it.
 
@@ -131,35 +131,26 @@ class Adam:
         if not isinstance(state, AdamState):
             raise TypeError(f"state must be an AdamState, got {type(state).__name__}")
         t = _checks.integer("state.t", state.t, minimum=0, maximum=2**62) + 1
-        if network is None and penalty is not None and penalty.kind == "path-norm":
-            raise ValueError("network must be given for a PathNorm penalty, got None")
         if network is not None:
             _networks.check(network)
             if isinstance(p, np.ndarray):
                 raise TypeError("p must be a dict of arrays where a network is given, got ndarray")
-        shapes = network.parameter_shapes if network is not None else _shapes(p)
-        dicts = [_as_dict(name, value) for name, value in (("p", p), ("g", g), ("state.m", state.m), ("state.v", state.v))]
-        dtype = _parameters.check(shapes, dicts[0], "p")
-        for name, value in zip(("g", "state.m", "state.v"), dicts[1:], strict=True):
-            other = _parameters.check(shapes, value, name)
-            if other != dtype:
-                raise TypeError(f"{name} must have the parameters' dtype {dtype}, got {other}")
-        for name, value in zip(("p", "state.m", "state.v"), (dicts[0], *dicts[2:]), strict=True):
-            for key in shapes:
-                if not value[key].flags.writeable:
-                    raise ValueError(f"{name}[{key!r}] must be writable, got a read-only array")
-        settings, cost = native(self), _penalties.native(penalty)
-        handle = None if network is None else _networks.native(network)
-        if handle is None:
-            # Element by element: no layout to keep, so tensor by tensor.
-            groups = [{key: shape} for key, shape in shapes.items() if 0 not in shape]
+            shapes: Shapes = network.parameter_shapes
+            # One flat vector: the native step must know which part of it are weights.
+            groups, handle = [shapes], _networks.native(network)
         else:
-            groups = [dict(shapes)]
+            if penalty is not None and penalty.kind == "path-norm":
+                raise ValueError("network must be given for a PathNorm penalty, got None")
+            shapes = _shapes(p)
+            groups, handle = [{key: shape} for key, shape in shapes.items() if 0 not in shape], None
+        gradient, *changed = _arrays(shapes, {"g": g, "p": p, "state.m": state.m, "state.v": state.v})
+        settings, cost = native(self), _penalties.native(penalty)
         for group in groups:
-            flats = [_parameters.flatten(group, value) for value in dicts]
-            _native.adam_step(handle, flats[0], flats[1], flats[2], flats[3], t, settings, cost, count)
-            for flat, value in zip((flats[0], *flats[2:]), (dicts[0], *dicts[2:]), strict=True):
-                _copy_back(group, flat, value)
+            flat_gradient = _parameters.flatten(group, gradient)
+            flat = [_parameters.flatten(group, arrays) for arrays in changed]
+            _native.adam_step(handle, flat[0], flat_gradient, flat[1], flat[2], t, settings, cost, count)
+            for values, arrays in zip(flat, changed, strict=True):
+                _copy_back(group, values, arrays)
         state.t = t
 
 
@@ -192,12 +183,22 @@ def _shapes(p: Array | Mapping[str, Array]) -> Shapes:
     return {key: value.shape for key, value in p.items()}
 
 
-def _as_dict(name: str, value: object) -> Mapping[str, Array]:
-    if isinstance(value, np.ndarray):
-        return {"": value}
-    if not isinstance(value, Mapping):
-        raise TypeError(f"{name} must be an array or a dict of arrays like p, got {type(value).__name__}")
-    return value
+def _arrays(shapes: Shapes, given: Mapping[str, object]) -> list[Mapping[str, Array]]:
+    """Check that all are like "p", of one dtype, and all but "g" writable; single arrays become dicts."""
+    checked: dict[str, Mapping[str, Array]] = {}
+    dtypes = {}
+    for name, value in given.items():
+        arrays = {"": value} if isinstance(value, np.ndarray) else value
+        dtypes[name] = _parameters.check(shapes, arrays, name)
+        assert isinstance(arrays, Mapping)
+        checked[name] = arrays
+    for name, arrays in checked.items():
+        if dtypes[name] != dtypes["p"]:
+            raise TypeError(f"{name} must have the parameters' dtype {dtypes['p']}, got {dtypes[name]}")
+        for key in shapes:
+            if name != "g" and not arrays[key].flags.writeable:
+                raise ValueError(f"{name}{f'[{key!r}]' if key else ''} must be writable, got a read-only array")
+    return list(checked.values())
 
 
 def _copy_back(shapes: Shapes, flat: Array, p: Mapping[str, Array]) -> None:

@@ -44,16 +44,16 @@ def check(shapes: Shapes, p: object, name: str = "p") -> np.dtype[Any]:
     common: tuple[str, np.dtype[Any]] | None = None
     for key, shape in shapes.items():
         value = p[key]
+        # The empty key stands for a single array.
+        label = f"{name}[{key!r}]" if key else name
         if not isinstance(value, np.ndarray):
-            raise TypeError(f"{name}[{key!r}] must be a numpy array, got {type(value).__name__}")
+            raise TypeError(f"{label} must be a numpy array, got {type(value).__name__}")
         if value.shape != shape:
-            raise ValueError(
-                f"{name}[{key!r}] must have shape {shape_text(shape)}, got {shape_text(value.shape)}"
-            )
+            raise ValueError(f"{label} must have shape {shape_text(shape)}, got {shape_text(value.shape)}")
         try:
-            float_dtype(f"{name}[{key!r}]", value.dtype)
+            float_dtype(label, value.dtype)
         except ValueError:
-            raise TypeError(f"{name}[{key!r}] must be float32 or float64, got {value.dtype}") from None
+            raise TypeError(f"{label} must be float32 or float64, got {value.dtype}") from None
         if common is None:
             common = (key, value.dtype)
         elif value.dtype != common[1]:

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from types import TracebackType
+from typing import final
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -13,6 +14,7 @@ from pyneedle._native import Progress as Snapshot
 _WINDOW_SECONDS = 5.0
 
 
+@final
 class ProgressBar:
     """Shows the epochs, losses, steps per second and time left of one run, or of many together.
 
@@ -29,9 +31,9 @@ class ProgressBar:
         self._console = Console(stderr=True) if console is None else console
         self._progress = Progress(
             TextColumn("{task.fields[epochs]}"),
-            BarColumn(),
+            BarColumn(bar_width=10),
             TextColumn("{task.fields[losses]}"),
-            TextColumn("{task.fields[speed]:>9,.0f} steps/s"),
+            TextColumn("{task.fields[speed]:,.0f} steps/s"),
             TimeRemainingColumn(),
             console=self._console,
             # The trainer's reports come often enough; a refreshing thread would take time from its threads.
@@ -82,11 +84,12 @@ class ProgressBar:
     def _losses(self, snapshots: list[Snapshot]) -> str:
         if len(snapshots) > 1:
             best = [s.best_validation_loss for s in snapshots if s.epochs > 0]
-            return f"best validation {min(best):.2e} to {max(best):.2e}" if best else ""
+            return f"best val {min(best):.2e} to {max(best):.2e}" if best else ""
         one = snapshots[0]
         if one.epochs == 0:
             return ""
-        return f"train {one.train_loss:.2e} validation {one.validation_loss:.2e} best {one.best_validation_loss:.2e}"
+        # Short enough for a terminal of 80 columns.
+        return f"train {one.train_loss:.2e} val {one.validation_loss:.2e}"
 
     def _speed(self, steps: int) -> float:
         now = time.monotonic()

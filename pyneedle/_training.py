@@ -48,8 +48,8 @@ class Run:
     epochs : int
         >= 1.
     batch_size : int, optional
-        Rows of a step, at most the training rows; the last batch of an epoch may be smaller. Default: the paper's "ratio",
-        int(0.8 * n_samples) // 100.
+        Rows of a step, at most the training rows; the last batch of an epoch may be smaller. Default: the paper's
+        "ratio", int(0.8 * n_samples) // 100.
     optimizer : Adam
         Its settings.
     penalty : L1, L2 or PathNorm, optional
@@ -57,7 +57,8 @@ class Run:
     seed : int
         0 <= seed < 2^64, of the shuffling and of the initial parameters.
     initial : dict of str to ndarray, optional
-        Initial parameters, of the data set's dtype; they are not changed. Default: `network.init(seed, "paper", dtype)`.
+        Initial parameters, of the data set's dtype; they are not changed. Default: `network.init(seed, "paper",
+        dtype)`.
     kernel : str
         "auto" or one of `network.kernels`.
     device : {"cpu", "cuda"}
@@ -141,8 +142,9 @@ def train(
 ) -> Fit:
     """Train a network by Adam on the mean squared error of the scaled target, and keep the best parameters.
 
-    After each epoch the validation error is computed; the parameters with the lowest one are the result ("early stopping"
-    in the paper). Ctrl-C ends the run within a second: the fit then has status "interrupted" and what was reached.
+    After each epoch the validation error is computed; the parameters with the lowest one are the result ("early
+    stopping" in the paper). Ctrl-C ends the run within a second: the fit then has status "interrupted" and what was
+    reached.
 
     Parameters
     ----------
@@ -153,8 +155,8 @@ def train(
     epochs : int
         >= 1.
     batch_size : int, optional
-        Rows of a step, at most the training rows; the last batch of an epoch may be smaller. Default: the paper's "ratio",
-        int(0.8 * n_samples) // 100.
+        Rows of a step, at most the training rows; the last batch of an epoch may be smaller. Default: the paper's
+        "ratio", int(0.8 * n_samples) // 100.
     optimizer : Adam, optional
         Default: `Adam()`, the paper's settings.
     penalty : L1, L2 or PathNorm, optional
@@ -162,7 +164,8 @@ def train(
     seed : int
         0 <= seed < 2^64, of the shuffling and of the initial parameters.
     initial : dict of str to ndarray, optional
-        Initial parameters, of the data set's dtype; they are not changed. Default: `network.init(seed, "paper", dtype)`.
+        Initial parameters, of the data set's dtype; they are not changed. Default: `network.init(seed, "paper",
+        dtype)`.
     kernel : str
         "auto" or one of `network.kernels`.
     device : {"cpu", "cuda"}
@@ -170,8 +173,8 @@ def train(
     threads : int, optional
         Default: as many as this process may run on. The result does not depend on it.
     progress : bool or callable
-        True shows a bar on standard error where that is a terminal. A callable is given a snapshot of the run a few times
-        a second; an exception that it raises ends the run and is passed on.
+        True shows a bar on standard error where that is a terminal. A callable is given a snapshot of the run a few
+        times a second; an exception that it raises ends the run and is passed on.
     shuffle : bool
         Reorder the training rows in every epoch.
 
@@ -205,9 +208,7 @@ def train(
     return train_ensemble([run], threads, progress)[0]
 
 
-def train_ensemble(
-    runs: Iterable[Run], threads: int | None = None, progress: bool | _Report = True
-) -> list[Fit]:
+def train_ensemble(runs: Iterable[Run], threads: int | None = None, progress: bool | _Report = True) -> list[Fit]:
     """Train many runs at once, one thread each, `threads` of them at a time.
 
     Each result is bitwise that of the run alone. A run that diverges leaves the others alone.
@@ -219,8 +220,8 @@ def train_ensemble(
     threads : int, optional
         Default: as many as this process may run on. A single run gets all of them.
     progress : bool or callable
-        True shows a bar on standard error where that is a terminal. A callable is given a list with a snapshot of every run
-        a few times a second; an exception that it raises ends the runs and is passed on.
+        True shows a bar on standard error where that is a terminal. A callable is given a list with a snapshot of every
+        run a few times a second; an exception that it raises ends the runs and is passed on.
 
     Returns
     -------
@@ -282,7 +283,7 @@ def _job(run: Run) -> _native.Job:
     )
 
 
-def _fit(run: Run, result: _native.Result, threads: int) -> Fit:
+def _fit(run: Run, result: "_native.Result", threads: int) -> Fit:
     assert run.batch_size is not None
     history: dict[str, Array] = {
         "train_loss": result["train_loss"],
