@@ -33,8 +33,6 @@ _NETWORKS = {
     "GN": _networks.GlobalNetwork,
 }
 _PENALTIES: dict[str, type[Penalty]] = {"l1": _penalties.L1, "l2": _penalties.L2, "path-norm": _penalties.PathNorm}
-# Units of one hidden layer times rows that are evaluated together.
-_CHUNK = 1 << 23
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,15 +155,7 @@ class Fit:
         with np.errstate(over="ignore", under="ignore"):
             array = array.astype(self.dtype, copy=False)
         rows = _checks.inputs(array, self.network.d, self.dtype)
-        return self._forward(rows, threads)
-
-    def _forward(self, x: Array, threads: int | None) -> Array:
-        chunk = max(256, _CHUNK // (self.network.width * self.network.blocks))
-        parts = [
-            self.network.forward(self.parameters, x[first : first + chunk], threads=threads)
-            for first in range(0, x.shape[0], chunk)
-        ]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return self.network.forward(self.parameters, rows, threads=threads)
 
     def _mse(self, name: str) -> float:
         key = f"{name}_mse"
@@ -173,7 +163,7 @@ class Fit:
             if self.dataset is None:
                 raise ValueError(f"{key} is not known: the fit has no data set")
             split: Split = getattr(self.dataset, name)
-            prediction = self._forward(split.x, None)
+            prediction = self.network.forward(self.parameters, split.x)
             # Parameters of a diverged run may overflow; the error is then infinite or NaN, which is the answer.
             with np.errstate(all="ignore"):
                 difference = prediction.astype(np.float64) - split.y.astype(np.float64)
