@@ -7,6 +7,9 @@ made-up trees show that each rule finds what it forbids.
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -167,3 +170,26 @@ def test_rule_on_a_made_up_tree(rule: Rule, path: str, text: str, violation: str
     (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / path).write_text(text, encoding="utf-8")
     assert rule(tmp_path) == ([] if violation is None else [violation])
+
+
+@pytest.mark.skipif(not (shutil.which("c++") and shutil.which("nm")), reason="needs c++ and nm")
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [
+        ("namespace { inline int f(int x) { return x + 1; } }\nint g(int x) { return f(x); }", 0, "define nothing"),
+        (
+            "inline __attribute__((noinline)) int f(int x) { return x + 1; }\nint g(int x) { return f(x); }",
+            1,
+            "_Z1fi (W)",
+        ),
+        ("template <class T> __attribute__((noinline)) T f(T x) { return x + 1; }\ntemplate int f(int);", 1, "(W)"),
+        ("int h();\nint now = h();", 1, "runs before main"),
+    ],
+)
+def test_level_symbols(text: str, code: int, said: str, tmp_path: Path) -> None:
+    (tmp_path / "avx2.cpp").write_text(text, encoding="utf-8")
+    subprocess.run(["c++", "-O2", "-c", "avx2.cpp"], cwd=tmp_path, check=True)
+    command = [sys.executable, str(ROOT / ".ci" / "level_symbols"), "avx2.o"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert said in done.stdout
