@@ -62,7 +62,6 @@ bool ThreadPool::take_task(int thread) {
   const std::uint64_t offer = offer_.fetch_add(1, std::memory_order_acquire);
   if (!left(offer)) return false;
   invoke_(task_, first_ + static_cast<std::uint32_t>(offer), thread);
-  // Read before the last task is reported: then the offer may be replaced, and the pool may be gone.
   const auto all = static_cast<std::uint32_t>(offer >> 32);
   if (finished_.fetch_add(1, std::memory_order_acq_rel) + 1 == all && thread != 0) finished_.notify_one();
   return true;
