@@ -150,7 +150,7 @@ class Dataset:
 
 
 def _real_array(name: str, value: ArrayLike) -> Array:
-    array = np.asarray(value)
+    array = _checks.array(name, value)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
     return array

@@ -47,17 +47,55 @@ def test_the_table():
 @pytest.mark.parametrize("network", ["LN", "LCN", "GN", "gn"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_json_is_one_object(network, dtype):
-    result = train("--network", network, "--json", "--seed", 4, "--batch-size", 7, "--penalty", "l1:1e-6",
-                   "--learning-rate", 0.02, "--decay", 0.1, "--dtype", dtype, "--target", "cosine", "--threads", 1)
+    result = train(
+        "--network",
+        network,
+        "--json",
+        "--seed",
+        4,
+        "--batch-size",
+        7,
+        "--penalty",
+        "l1:1e-6",
+        "--learning-rate",
+        0.02,
+        "--decay",
+        0.1,
+        "--dtype",
+        dtype,
+        "--target",
+        "cosine",
+        "--threads",
+        1,
+    )
     assert result.exit_code == 0
     assert result.stderr == ""
     record = json.loads(result.stdout)
     ds = pn.make_dataset("cosine", 3, 200, dtype=dtype)
     kind = {"LN": pn.LocalNetwork, "LCN": pn.LocallyConnectedNetwork, "GN": pn.GlobalNetwork}[network.upper()]
-    fit = pn.train(kind(3, 5), ds, epochs=3, batch_size=7, penalty=pn.L1(1e-6), seed=4,
-                   optimizer=pn.Adam(learning_rate=0.02, decay=0.1))
-    for name in ("status", "train_mse", "validation_mse", "test_mse", "test_mse_original", "path_norm", "best_epoch",
-                 "kernel", "isa", "batch_size", "seed", "epochs"):
+    fit = pn.train(
+        kind(3, 5),
+        ds,
+        epochs=3,
+        batch_size=7,
+        penalty=pn.L1(1e-6),
+        seed=4,
+        optimizer=pn.Adam(learning_rate=0.02, decay=0.1),
+    )
+    for name in (
+        "status",
+        "train_mse",
+        "validation_mse",
+        "test_mse",
+        "test_mse_original",
+        "path_norm",
+        "best_epoch",
+        "kernel",
+        "isa",
+        "batch_size",
+        "seed",
+        "epochs",
+    ):
         assert record[name] == getattr(fit, name), name
     assert record["network"] == network.upper()
     assert record["penalty"] == "l1"
@@ -126,8 +164,16 @@ def test_bad_usage(message):
 
 @pytest.mark.parametrize(
     "args",
-    [["--d", "x"], ["--network", "XN"], ["--target", "cube"], ["--dtype", "float16"], ["--sort", "up"], ["--nothing"],
-     ["--activation", "gelu"], ["--epochs", "1.5"]],
+    [
+        ["--d", "x"],
+        ["--network", "XN"],
+        ["--target", "cube"],
+        ["--dtype", "float16"],
+        ["--sort", "up"],
+        ["--nothing"],
+        ["--activation", "gelu"],
+        ["--epochs", "1.5"],
+    ],
 )
 def test_bad_usage_that_the_parser_finds(args):
     result = train(*args)
@@ -144,8 +190,11 @@ def test_missing_options():
 
 def test_outputs_are_checked_before_training(tmp_path):
     # So many epochs that the test would time out if the run began.
-    for option, path in (("--save", tmp_path / "no" / "fit.npz"), ("--plot", tmp_path / "no" / "a.png"),
-                         ("--save", tmp_path)):
+    for option, path in (
+        ("--save", tmp_path / "no" / "fit.npz"),
+        ("--plot", tmp_path / "no" / "a.png"),
+        ("--save", tmp_path),
+    ):
         result = train("--epochs", 100_000_000, option, path)
         assert result.exit_code == 1
         assert option in result.stderr
@@ -184,7 +233,18 @@ def test_a_bad_level_is_bad_usage(monkeypatch):
 def test_doctor():
     result = run("doctor")
     assert result.exit_code == 0
-    for word in (pn.__version__, np.__version__, "level chosen", "BLAS", "OpenBLAS", "threads", "CUDA", "tanh", "GN", "ok"):
+    for word in (
+        pn.__version__,
+        np.__version__,
+        "level chosen",
+        "BLAS",
+        "OpenBLAS",
+        "threads",
+        "CUDA",
+        "tanh",
+        "GN",
+        "ok",
+    ):
         assert word in result.stdout
     assert "FAILED" not in result.stdout
 
@@ -206,11 +266,15 @@ def test_doctor_reports_a_wrong_kernel(monkeypatch):
 
 def test_as_a_program(tmp_path):
     command = [sys.executable, "-W", "error", "-m", "pyneedle"]
-    done = subprocess.run([*command, "train", *SMALL, "--json"], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(
+        [*command, "train", *SMALL, "--json"], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
     assert done.returncode == 0
     assert done.stderr == ""
     assert json.loads(done.stdout)["status"] == "completed"
-    done = subprocess.run([*command, "train", *SMALL, "--d", "0"], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(
+        [*command, "train", *SMALL, "--d", "0"], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
     assert done.returncode == 2
     assert done.stderr == "Error: --d must be at least 1, got 0\n"
 

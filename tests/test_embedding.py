@@ -32,7 +32,10 @@ def test_embedding_keeps_the_function(kind, block_in, blocks, alpha, hidden_laye
     wider, q = pn.embed(network, p, into)
     assert wider.name == into
     assert (wider.d, wider.alpha, wider.hidden_layers, wider.activation) == (
-        network.d, alpha, hidden_layers, activation
+        network.d,
+        alpha,
+        hidden_layers,
+        activation,
     )
     assert {name: value.shape for name, value in q.items()} == wider.parameter_shapes
     assert np.allclose(wider.forward(q, x), network.forward(p, x), rtol=1e-11, atol=1e-12)

@@ -27,8 +27,10 @@ def textbook(network, p, x):
     """f(x), block by block, in plain Python loops over rows and blocks."""
     act = ACTIVATIONS[network.activation]
     width, inputs = network.width, network.inputs_per_block
-    tensors = {name: value.reshape(-1, width, value.size // width // (1 if network.name != "LCN" else network.blocks))
-               for name, value in p.items()}
+    tensors = {
+        name: value.reshape(-1, width, value.size // width // (1 if network.name != "LCN" else network.blocks))
+        for name, value in p.items()
+    }
     out = np.zeros(len(x))
     for row, point in enumerate(x):
         for block in range(network.blocks):
@@ -57,11 +59,13 @@ def networks(draw):
 
 def test_shapes_of_the_documentation():
     d, a = 20, 50
-    assert pn.LocalNetwork(d).parameter_shapes == {
-        "w1": (a,), "b1": (a,), "w2": (a, a), "b2": (a,), "w3": (a,)
-    }
+    assert pn.LocalNetwork(d).parameter_shapes == {"w1": (a,), "b1": (a,), "w2": (a, a), "b2": (a,), "w3": (a,)}
     assert pn.LocallyConnectedNetwork(d).parameter_shapes == {
-        "w1": (d, a), "b1": (d, a), "w2": (d, a, a), "b2": (d, a), "w3": (d, a)
+        "w1": (d, a),
+        "b1": (d, a),
+        "w2": (d, a, a),
+        "b2": (d, a),
+        "w3": (d, a),
     }
     h = d * a
     assert pn.GlobalNetwork(d).parameter_shapes == {"w1": (h, d), "b1": (h,), "w2": (h, h), "b2": (h,), "w3": (h,)}
@@ -72,10 +76,18 @@ def test_shapes_of_the_documentation():
 def test_shapes_with_one_hidden_layer_and_wider_blocks():
     assert pn.LocalNetwork(6, 4, hidden_layers=1).parameter_shapes == {"w1": (4,), "b1": (4,), "w2": (4,)}
     assert pn.LocalNetwork(6, 4, block_in=3).parameter_shapes == {
-        "w1": (12, 3), "b1": (12,), "w2": (12, 12), "b2": (12,), "w3": (12,)
+        "w1": (12, 3),
+        "b1": (12,),
+        "w2": (12, 12),
+        "b2": (12,),
+        "w3": (12,),
     }
     assert pn.LocallyConnectedNetwork(6, 4, block_in=2).parameter_shapes == {
-        "w1": (3, 8, 2), "b1": (3, 8), "w2": (3, 8, 8), "b2": (3, 8), "w3": (3, 8)
+        "w1": (3, 8, 2),
+        "b1": (3, 8),
+        "w2": (3, 8, 8),
+        "b2": (3, 8),
+        "w3": (3, 8),
     }
     assert pn.GlobalNetwork(1, 4).parameter_shapes["w1"] == (4, 1)
 
@@ -108,7 +120,9 @@ def test_every_network_lists_its_kernels():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("scheme", ["paper", "glorot"])
-@pytest.mark.parametrize("network", [pn.LocalNetwork(6, 40), pn.LocallyConnectedNetwork(6, 40), pn.GlobalNetwork(6, 40)])
+@pytest.mark.parametrize(
+    "network", [pn.LocalNetwork(6, 40), pn.LocallyConnectedNetwork(6, 40), pn.GlobalNetwork(6, 40)]
+)
 def test_initial_weights_fill_their_glorot_interval(network, scheme, dtype):
     p = network.init(3, scheme, dtype)
     fans = {"w1": (1, 40), "w2": (40, 40), "w3": (40, 1)}

@@ -23,6 +23,7 @@ def path_norm_by_enumeration(network, p):
     width, inputs = network.width, network.inputs_per_block
     total = 0.0
     for block in range(network.blocks):
+
         def tensor(name, block=block):
             value = p[name][block] if network.name == "LCN" else p[name]
             return value.reshape(width, -1).tolist()
@@ -152,7 +153,7 @@ def test_adam_with_a_network_and_a_penalty(kind, penalty, views):
     wanted = {
         name: adam_by_formula(p[name].copy(), [whole[name]], adam if name.startswith("w") else plain) for name in p
     }
-    arrays = {name: value for name, value in p.items()}
+    arrays = dict(p)
     adam.step(p, g, adam.init_state(p), penalty, network)
     assert all(p[name] is arrays[name] for name in p)
     assert all(np.allclose(p[name], wanted[name], rtol=1e-9, atol=1e-12) for name in p)

@@ -55,8 +55,9 @@ def test_a_run(kind, hidden_layers, dtype):
     assert fit.history["validation_loss"][-1] < 0.2 * fit.history["validation_loss"][0]
     assert fit.best_epoch == int(np.argmin(fit.history["validation_loss"]))
     assert math.isclose(fit.validation_mse, fit.history["validation_loss"][fit.best_epoch], rel_tol=1e-4)
-    assert math.isclose(mse(network, fit.last_parameters, data.validation), fit.history["validation_loss"][-1],
-                        rel_tol=1e-4)
+    assert math.isclose(
+        mse(network, fit.last_parameters, data.validation), fit.history["validation_loss"][-1], rel_tol=1e-4
+    )
     assert math.isclose(fit.train_mse, mse(network, fit.parameters, data.train), rel_tol=1e-12)
     assert math.isclose(fit.test_mse, mse(network, fit.parameters, data.test), rel_tol=1e-12)
     assert math.isclose(fit.test_mse_original, 9 * fit.test_mse, rel_tol=1e-12)
@@ -98,8 +99,9 @@ def test_initial_parameters_are_used_and_left_alone(ds):
     copies = {name: np.asfortranarray(value) for name, value in reversed(before.items())}
     assert same(fit, pn.train(network, ds, epochs=2, initial=copies))
     assert not same(fit, pn.train(network, ds, epochs=2))
-    assert same(pn.train(network, ds, epochs=2, seed=5), pn.train(network, ds, epochs=2, seed=5,
-                                                                  initial=network.init(5)))
+    assert same(
+        pn.train(network, ds, epochs=2, seed=5), pn.train(network, ds, epochs=2, seed=5, initial=network.init(5))
+    )
 
 
 def test_seeds_shuffle(ds):
@@ -126,8 +128,9 @@ def test_an_ensemble_is_its_runs_one_by_one(ds):
     assert [fit.network for fit in fits] == [run.network for run in runs]
     assert all(fit.threads == 1 for fit in fits)
     for run, fit in zip(runs, fits, strict=True):
-        alone = pn.train(run.network, run.dataset, run.epochs, optimizer=run.optimizer, penalty=run.penalty,
-                         seed=run.seed)
+        alone = pn.train(
+            run.network, run.dataset, run.epochs, optimizer=run.optimizer, penalty=run.penalty, seed=run.seed
+        )
         assert same(fit, alone)
     assert pn.train_ensemble([], progress=False) == []
     assert len(pn.train_ensemble((run for run in runs[:1]), progress=False)) == 1
