@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ Array = NDArray[Any]
 
 LARGEST_COUNT = 2**31 - 1
 _MOST_THREADS = 1024
+_SMALL_BYTES = 1 << 28
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -79,6 +81,25 @@ def threads(value: int | None) -> int:
         return min(len(os.sched_getaffinity(0)), _MOST_THREADS)
     except AttributeError:  # not on every system
         return min(os.cpu_count() or 1, _MOST_THREADS)
+
+
+def memory(count: int, dtype: np.dtype[Any], what: str) -> None:
+    """MemoryError where `count` numbers do not fit into memory.
+
+    Linux hands out more than there is, and ends the process when it is used; so the question is asked before.
+    """
+    needed = count * dtype.itemsize
+    if needed < _SMALL_BYTES:
+        return
+    try:
+        with Path("/proc/meminfo").open() as file:
+            kilobytes = next(int(line.split()[1]) for line in file if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):  # not on every system
+        return
+    if needed > kilobytes * 1024:
+        raise MemoryError(
+            f"{what} needs {needed / 1e9:.3g} GB of memory, {kilobytes * 1024 / 1e9:.3g} GB are available"
+        )
 
 
 def array(name: str, value: object) -> Array:

@@ -158,6 +158,8 @@ CASES = {
         ValueError,
         "split must",
     ),
+    "data beyond memory": (lambda: pn.make_dataset("square", 2**31 - 1, 2**31 - 1), MemoryError, "data set of"),
+    "network beyond memory": (lambda: pn.GlobalNetwork(16_000).init(), MemoryError, "a GN with d=16000"),
     # penalties and Adam
     "strength negative": (lambda: pn.L1(-1.0), ValueError, "strength must be finite and not negative, got -1.0"),
     "strength nan": (lambda: pn.PathNorm(math.nan), ValueError, "strength must be finite"),

@@ -220,6 +220,13 @@ def test_divergence_fails_with_valid_json(tmp_path):
     assert "diverged" in result.stdout
 
 
+def test_a_network_beyond_memory_is_a_failure():
+    result = train("--network", "GN", "--d", 16_000, "--alpha", 50)
+    assert result.exit_code == 1
+    assert "memory" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 def test_a_bad_level_is_bad_usage(monkeypatch):
     monkeypatch.setenv("PYNEEDLE_ISA", "avx3")
     result = train()
