@@ -59,12 +59,22 @@ void define_descriptions(py::module_& m) {
 }
 
 void define_training(py::module_& m) {
+  py::class_<Resumption>(m, "Resumption", py::is_final())
+      .def(py::init([](py::array first, py::array second, py::array best, std::int64_t epochs, std::int64_t steps,
+                       std::int64_t best_epoch, double best_validation_loss) {
+             return Resumption{std::move(first), std::move(second), std::move(best),
+                               {epochs, steps, best_epoch, best_validation_loss}};
+           }),
+           py::arg("m"), py::arg("v"), py::arg("best"), py::arg("epochs"), py::arg("steps"), py::arg("best_epoch"),
+           py::arg("best_validation_loss"));
   py::class_<Job>(m, "Job", py::is_final())
       .def(py::init<const NetworkShape&, py::array, py::array, py::array, py::array, py::array, std::int64_t, std::int64_t,
-                    const AdamSettings&, const Penalty&, std::uint64_t, const std::string&, bool>(),
+                    const AdamSettings&, const Penalty&, std::uint64_t, const std::string&, bool, std::optional<Resumption>,
+                    bool>(),
            py::arg("network"), py::arg("initial"), py::arg("train_x"), py::arg("train_y"), py::arg("validation_x"),
            py::arg("validation_y"), py::arg("epochs"), py::arg("batch_size"), py::arg("adam"), py::arg("penalty"),
-           py::arg("seed"), py::arg("kernel"), py::arg("shuffle"));
+           py::arg("seed"), py::arg("kernel"), py::arg("shuffle"), py::arg("resume") = py::none(),
+           py::arg("keep_state") = false);
   py::class_<Progress>(m, "Progress", "A snapshot of one run.", py::is_final())
       .def_readonly("steps", &Progress::steps)
       .def_readonly("epochs", &Progress::epochs)

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -45,12 +46,21 @@ class Engine {
   virtual void keep_best() = 0;  // copies the parameters to the best ones
 };
 
+// Where a run stands between two epochs, besides the engine's arrays.
+struct Standing {
+  std::int64_t epochs = 0;      // finished
+  std::int64_t steps = 0;       // taken
+  std::int64_t best_epoch = -1;  // from 0; -1: no epoch gave a finite validation loss
+  double best_validation_loss = std::numeric_limits<double>::infinity();
+};
+
 struct TrainingPlan {
   std::int64_t rows = 0;  // of the training split
   std::int64_t batch_size = 0;
-  std::int64_t epochs = 0;
+  std::int64_t epochs = 0;  // in all, those before the start included
   std::uint64_t seed = 0;
   bool shuffle = true;
+  Standing start;  // of a resumed run, which is bitwise the uninterrupted one: orders are keyed by the epoch
 };
 
 enum class Status { completed, diverged, interrupted };
@@ -63,8 +73,8 @@ struct History {
 
 struct TrainingRecord {
   Status status = Status::completed;
-  std::int64_t best_epoch = -1;  // from 0; -1: no epoch gave a finite validation loss
-  History history;
+  Standing standing;  // at the end of the last finished epoch
+  History history;    // of the epochs of this call
   double seconds = 0.0;
 };
 

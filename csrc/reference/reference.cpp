@@ -249,6 +249,12 @@ ReferenceEngine::ReferenceEngine(const NetworkShape& shape, const AdamSettings& 
   validate(adam_);
 }
 
+void ReferenceEngine::restore(std::vector<double> m, std::vector<double> v, std::vector<double> best) {
+  m_ = std::move(m);
+  v_ = std::move(v);
+  best_ = std::move(best);
+}
+
 void ReferenceEngine::begin_epoch(const std::uint32_t* order) {
   order_ = order;
   epoch_loss_ = 0.0;

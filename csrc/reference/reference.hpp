@@ -48,8 +48,13 @@ class ReferenceEngine final : public Engine {
   Evaluation evaluate(Split split, const ShouldStop& stop) override;
   void keep_best() override { best_ = parameters_; }
 
+  // Moments and best parameters of a run that is resumed; all (layout.size,).
+  void restore(std::vector<double> m, std::vector<double> v, std::vector<double> best);
+
   const std::vector<double>& parameters() const { return parameters_; }
   const std::vector<double>& best_parameters() const { return best_; }
+  const std::vector<double>& first_moments() const { return m_; }
+  const std::vector<double>& second_moments() const { return v_; }
 
  private:
   NetworkShape shape_;
