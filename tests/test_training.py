@@ -1,4 +1,4 @@
-"""Whole trainings: against the reference, against torch.optim.Adam, bitwise reproducible, stopped, diverged, leak-free."""
+"""Trainings against the reference, against torch.optim.Adam, bitwise reproducible, stopped, diverged, no leaks."""
 
 import itertools
 import os
