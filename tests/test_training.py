@@ -1,4 +1,4 @@
-"""Whole trainings: against the reference, against torch.optim.Adam, bitwise reproducible, stopped, diverged, without leaks."""
+"""Trainings against the reference, against torch.optim.Adam, bitwise reproducible, stopped, diverged, no leaks."""
 
 import itertools
 import os
@@ -34,7 +34,7 @@ def same_bits(a, b):
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("layers", [1, 2])
 def test_training_follows_the_reference(network, penalty, layers):
-    """Three epochs of 22 steps in float64, partial last batches included: kernel, shuffle, Adam and penalty together."""
+    """Three epochs of 22 steps in float64, partial last batches included: kernel, shuffle, Adam, penalty together."""
     net = small(network, hidden_layers=layers)
     optimizer = pn.Adam(decay=0.03, weight_decay=0.01)
     arguments = {"epochs": 3, "batch_size": 15, "penalty": penalty, "optimizer": optimizer, "seed": 5}
@@ -224,9 +224,7 @@ def test_training_loss_is_the_mean_over_batches():
     """Without learning: the mean over batches of each batch's mean, the last batch being smaller."""
     net, ds = small(pn.LocalNetwork), data()
     p = net.init(dtype="float64")
-    fit = pn.train(
-        net, ds, epochs=1, batch_size=100, shuffle=False, initial=p, optimizer=pn.Adam(learning_rate=1e-300)
-    )
+    fit = pn.train(net, ds, epochs=1, batch_size=100, shuffle=False, initial=p, optimizer=pn.Adam(learning_rate=1e-300))
     errors = np.square(net.forward(p, ds.train.x) - ds.train.y)
     expected = np.mean([errors[i : i + 100].mean() for i in range(0, len(errors), 100)])
     assert fit.history["train_loss"][0] == pytest.approx(expected, rel=1e-12)

@@ -61,7 +61,8 @@ Values values(const Source& source) {
 
 template <class T, class AnyEngine>
 Outcome outcome_of(const Job& job, const AnyEngine& engine, TrainingRecord record) {
-  Outcome outcome{std::move(record), values<T>(engine.best_parameters()), values<T>(engine.parameters()), {}, {}, {}, {}};
+  Outcome outcome{
+      std::move(record), values<T>(engine.best_parameters()), values<T>(engine.parameters()), {}, {}, {}, {}};
   if (job.keep_state) {
     outcome.m = values<T>(engine.first_moments());
     outcome.v = values<T>(engine.second_moments());
@@ -108,7 +109,8 @@ Outcome run(const Job& job, int threads, cpu::Isa isa, Monitor& monitor) {
 class Crew {
  public:
   Crew(const std::vector<const Job*>& jobs, int threads, cpu::Isa isa)
-      : jobs_(jobs), threads_(threads), isa_(isa), monitors_(jobs.size()), started_(jobs.size()), outcomes_(jobs.size()) {}
+      : jobs_(jobs), threads_(threads), isa_(isa), monitors_(jobs.size()), started_(jobs.size()),
+        outcomes_(jobs.size()) {}
 
   // Without the GIL. tick() is called about every 50 ms with it held by nobody; when it throws, the runs are stopped.
   template <class Tick>
@@ -141,7 +143,8 @@ class Crew {
     std::vector<Progress> list;
     for (std::size_t i = 0; i < jobs_.size(); ++i) {
       const Monitor& m = monitors_[i];
-      list.push_back({m.steps, m.epochs, m.train_loss, m.validation_loss, m.best_validation_loss, started_[i], m.finished});
+      list.push_back(
+          {m.steps, m.epochs, m.train_loss, m.validation_loss, m.best_validation_loss, started_[i], m.finished});
     }
     return list;
   }
@@ -183,7 +186,7 @@ class Crew {
   std::exception_ptr error_;
 };
 
-py::array unit_array(const History& history, std::int32_t layers, std::int64_t UnitCounts::*member) {
+py::array unit_array(const History& history, std::int32_t layers, std::int64_t UnitCounts::* member) {
   const auto epochs = static_cast<py::ssize_t>(history.units.size());
   py::array_t<std::int64_t> out({epochs, static_cast<py::ssize_t>(layers)});
   auto view = out.mutable_unchecked<2>();
@@ -196,8 +199,8 @@ py::array unit_array(const History& history, std::int32_t layers, std::int64_t U
 }
 
 py::array to_numpy(const Values& all) {
-  return std::visit([](const auto& v) -> py::array { return to_array<typename std::decay_t<decltype(v)>::value_type>(v); },
-                    all);
+  return std::visit(
+      [](const auto& v) -> py::array { return to_array<typename std::decay_t<decltype(v)>::value_type>(v); }, all);
 }
 
 py::dict state_of(const Outcome& outcome) {
@@ -270,13 +273,14 @@ class Watch {
 
 }  // namespace
 
-Job::Job(const NetworkShape& shape_, py::array initial_, py::array train_x_, py::array train_y_, py::array validation_x_,
-         py::array validation_y_, std::int64_t epochs, std::int64_t batch_size, const AdamSettings& adam_,
-         const Penalty& penalty_, std::uint64_t seed, const std::string& kernel_, bool shuffle,
-         std::optional<Resumption> resume_, bool keep_state_)
-    : shape(shape_), dtype(float_dtype(initial_, "initial")), initial(std::move(initial_)), train_x(std::move(train_x_)),
-      train_y(std::move(train_y_)), validation_x(std::move(validation_x_)), validation_y(std::move(validation_y_)),
-      adam(adam_), penalty(penalty_), kernel(kernel_), resume(std::move(resume_)), keep_state(keep_state_) {
+Job::Job(const NetworkShape& shape_, py::array initial_, py::array train_x_, py::array train_y_,
+         py::array validation_x_, py::array validation_y_, std::int64_t epochs, std::int64_t batch_size,
+         const AdamSettings& adam_, const Penalty& penalty_, std::uint64_t seed, const std::string& kernel_,
+         bool shuffle, std::optional<Resumption> resume_, bool keep_state_)
+    : shape(shape_), dtype(float_dtype(initial_, "initial")), initial(std::move(initial_)),
+      train_x(std::move(train_x_)), train_y(std::move(train_y_)), validation_x(std::move(validation_x_)),
+      validation_y(std::move(validation_y_)), adam(adam_), penalty(penalty_), kernel(kernel_),
+      resume(std::move(resume_)), keep_state(keep_state_) {
   const std::int64_t size = parameter_layout(shape).size;
   require(initial, "initial", dtype, {size});
   const std::int64_t rows = row_count(train_x, "train_x");
