@@ -117,11 +117,7 @@ class Run:
         _penalties.check(self.penalty)
         object.__setattr__(self, "seed", _checks.seed(self.seed))
         if self.initial is not None:
-            dtype = _parameters.check(self.network.parameter_shapes, self.initial, "initial")
-            if dtype != self.dataset.dtype:
-                raise TypeError(f"initial must have the data set's dtype {self.dataset.dtype}, got {dtype}")
-            for name, value in self.initial.items():
-                _checks.finite(f"initial[{name!r}]", value)
+            self._check_initial(self.initial)
         _checks.choice("kernel", self.kernel, ("auto", *self.network.kernels))
         _checks.choice("device", self.device, ("cpu", "cuda"))
         if self.device == "cuda":
@@ -130,6 +126,13 @@ class Run:
         object.__setattr__(self, "keep_state", _checks.flag("keep_state", self.keep_state))
         if self.resume is not None:
             self._check_resume(self.resume)
+
+    def _check_initial(self, initial: Mapping[str, Array]) -> None:
+        dtype = _parameters.check(self.network.parameter_shapes, initial, "initial")
+        if dtype != self.dataset.dtype:
+            raise TypeError(f"initial must have the data set's dtype {self.dataset.dtype}, got {dtype}")
+        for name, value in initial.items():
+            _checks.finite(f"initial[{name!r}]", value)
 
     def _check_resume(self, state: TrainingState) -> None:
         if not isinstance(state, TrainingState):
