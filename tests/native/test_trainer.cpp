@@ -62,7 +62,7 @@ class FakeEngine : public pn::Engine {
 };
 
 pn::TrainingPlan plan(std::int64_t rows, std::int64_t batch_size, std::int64_t epochs, bool shuffle = true) {
-  return {rows, batch_size, epochs, 9, shuffle};
+  return {rows, batch_size, epochs, 9, shuffle, {}};
 }
 
 void batches_cover_every_row_once() {
