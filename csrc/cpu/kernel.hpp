@@ -1,6 +1,7 @@
 // What the trainer's CPU engine and the bindings ask of a kernel: loss and gradient, and the forward pass, on some rows.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -15,14 +16,14 @@ template <class T>
 struct Rows {
   const T* x = nullptr;                  // x: (n, inputs)
   const T* y = nullptr;                  // y: (n,) scaled target; may be null in a forward pass
-  const std::uint32_t* index = nullptr;  // index: (count,) row numbers; null means rows 0 .. count-1
+  const std::uint32_t* index = nullptr;  // index: (count,) row numbers; null means rows first .. first+count-1
   std::int64_t count = 0;
   std::int64_t inputs = 0;
+  std::int64_t first = 0;
 
-  std::int64_t row(std::int64_t b) const { return index ? static_cast<std::int64_t>(index[b]) : b; }
-  Rows slice(std::int64_t first, std::int64_t n) const {
-    return index ? Rows{x, y, index + first, n, inputs}
-                 : Rows{x + first * inputs, y ? y + first : nullptr, nullptr, n, inputs};
+  std::int64_t row(std::int64_t b) const { return index ? static_cast<std::int64_t>(index[b]) : first + b; }
+  Rows slice(std::int64_t from, std::int64_t n) const {
+    return {x, y, index ? index + from : nullptr, n, inputs, index ? 0 : first + from};
   }
 };
 

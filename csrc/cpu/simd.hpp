@@ -11,6 +11,11 @@
 namespace pn::cpu {
 namespace {
 
+template <int kValue>
+struct Constant {
+  static constexpr int value = kValue;
+};
+
 template <class T>
 struct VectorOf {
   typedef T type __attribute__((vector_size(PN_VECTOR_BYTES)));

@@ -1,5 +1,7 @@
 #include "cpu/thread_pool.hpp"
 
+#include <algorithm>
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -7,7 +9,8 @@
 namespace pn::cpu {
 namespace {
 
-constexpr int kSpins = 4000;  // about 20 to 60 us: longer than the gap between two phases of a step, shorter than a time slice
+constexpr int kSpins = 1000;  // some 20 us: longer than the gap between two phases of a step, shorter than a time slice
+constexpr std::int64_t kMostTasks = std::int64_t{1} << 31;  // of one offer
 
 void relax() {
 #if defined(__x86_64__)
@@ -15,16 +18,6 @@ void relax() {
 #elif defined(__aarch64__)
   asm volatile("yield");
 #endif
-}
-
-// Spins for a while, then sleeps, until `value` differs from `old`.
-template <class V>
-void await_change(const std::atomic<V>& value, V old) {
-  for (int i = 0; i < kSpins; ++i) {
-    if (value.load(std::memory_order_acquire) != old) return;
-    relax();
-  }
-  while (value.load(std::memory_order_acquire) == old) value.wait(old, std::memory_order_acquire);
 }
 
 }  // namespace
@@ -36,41 +29,53 @@ ThreadPool::ThreadPool(int threads) {
 
 ThreadPool::~ThreadPool() {
   ending_.store(true, std::memory_order_relaxed);
-  generation_.fetch_add(1, std::memory_order_release);
-  generation_.notify_all();
+  calls_.fetch_add(1, std::memory_order_release);
+  calls_.notify_all();
   for (std::thread& worker : workers_) worker.join();
 }
 
 void ThreadPool::run_erased(std::int64_t count, void* task, Invoke invoke) {
   task_ = task;
   invoke_ = invoke;
-  count_ = count;
-  next_.store(0, std::memory_order_relaxed);
-  busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-  generation_.fetch_add(1, std::memory_order_release);
-  generation_.notify_all();
-  take_tasks(0);
-  for (int busy = busy_.load(std::memory_order_acquire); busy != 0; busy = busy_.load(std::memory_order_acquire)) {
-    await_change(busy_, busy);
+  for (std::int64_t first = 0; first < count; first += kMostTasks) run_some(first, std::min(kMostTasks, count - first));
+}
+
+void ThreadPool::run_some(std::int64_t first, std::int64_t count) {
+  first_ = first;
+  finished_.store(0, std::memory_order_relaxed);
+  offer_.store(static_cast<std::uint64_t>(count) << 32, std::memory_order_release);
+  calls_.fetch_add(1, std::memory_order_release);
+  calls_.notify_all();
+  while (take_task(0)) {
+  }
+  const auto all = static_cast<std::uint32_t>(count);
+  for (int i = 0; i < kSpins && finished_.load(std::memory_order_acquire) != all; ++i) relax();
+  for (std::uint32_t seen = finished_.load(std::memory_order_acquire); seen != all;
+       seen = finished_.load(std::memory_order_acquire)) {
+    finished_.wait(seen, std::memory_order_acquire);
   }
 }
 
-void ThreadPool::take_tasks(int thread) {
-  for (std::int64_t i = next_.fetch_add(1, std::memory_order_relaxed); i < count_;
-       i = next_.fetch_add(1, std::memory_order_relaxed)) {
-    invoke_(task_, i, thread);
-  }
+bool ThreadPool::take_task(int thread) {
+  const auto left = [](std::uint64_t offer) { return static_cast<std::uint32_t>(offer) < (offer >> 32); };
+  if (!left(offer_.load(std::memory_order_relaxed))) return false;
+  const std::uint64_t offer = offer_.fetch_add(1, std::memory_order_acquire);
+  if (!left(offer)) return false;
+  invoke_(task_, first_ + static_cast<std::uint32_t>(offer), thread);
+  const auto all = static_cast<std::uint32_t>(offer >> 32);
+  if (finished_.fetch_add(1, std::memory_order_acq_rel) + 1 == all && thread != 0) finished_.notify_one();
+  return true;
 }
 
 void ThreadPool::work(int thread) {
   const FlushDenormals flush;
-  std::uint32_t seen = 0;
-  for (;;) {
-    await_change(generation_, seen);
-    ++seen;
+  for (std::uint32_t seen = 0;;) {
+    for (int i = 0; i < kSpins && calls_.load(std::memory_order_acquire) == seen; ++i) relax();
+    calls_.wait(seen, std::memory_order_acquire);
+    seen = calls_.load(std::memory_order_acquire);
     if (ending_.load(std::memory_order_relaxed)) return;
-    take_tasks(thread);
-    if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_.notify_one();
+    while (take_task(thread)) {
+    }
   }
 }
 

@@ -36,16 +36,20 @@ class ThreadPool {
  private:
   using Invoke = void (*)(void*, std::int64_t, int);
   void run_erased(std::int64_t count, void* task, Invoke invoke);
+  void run_some(std::int64_t first, std::int64_t count);
   void work(int thread);
-  void take_tasks(int thread);
+  bool take_task(int thread);
 
   std::vector<std::thread> workers_;
+  // Of the tasks on offer. They change only while no task is on offer or under way.
   void* task_ = nullptr;
   Invoke invoke_ = nullptr;
-  std::int64_t count_ = 0;
-  alignas(64) std::atomic<std::int64_t> next_{0};
-  alignas(64) std::atomic<std::uint32_t> generation_{0};  // odd bit unused; a new value means new tasks, or the end
-  alignas(64) std::atomic<int> busy_{0};
+  std::int64_t first_ = 0;
+  // Count of the tasks on offer (high half) and how many have been taken (low half), so that a worker that wakes late takes
+  // a task of whatever is on offer then, or none, and nobody waits for it.
+  alignas(64) std::atomic<std::uint64_t> offer_{0};
+  alignas(64) std::atomic<std::uint32_t> finished_{0};
+  alignas(64) std::atomic<std::uint32_t> calls_{0};  // a new value means new tasks, or the end
   std::atomic<bool> ending_{false};
 };
 

@@ -1,0 +1,68 @@
+// One optimiser step over all parameters, fused with the penalty (kernels.md, section 4).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/adam.hpp"
+#include "core/network.hpp"
+#include "core/penalty.hpp"
+#include "cpu/buffer.hpp"
+#include "cpu/isa.hpp"
+#include "cpu/levels/table.hpp"
+#include "cpu/thread_pool.hpp"
+#include "cpu/tiling.hpp"
+
+namespace pn::cpu {
+
+template <class T>
+struct AdamState {
+  T* p;               // parameters, updated
+  const T* gradient;  // of the loss alone
+  T *m, *v;           // moments, updated
+};
+
+template <class T>
+class AdamPass {
+ public:
+  // The pool outlives the pass.
+  AdamPass(const NetworkShape& shape, const AdamSettings& settings, const Penalty& penalty, Isa isa, ThreadPool& pool);
+
+  // Reads the parameters for the path norm's vectors. To be called before the first step and whenever somebody else has
+  // changed the parameters.
+  void prepare(const T* p);
+
+  // All arrays: (layout.size,); t = 1 at the first step.
+  void step(const AdamState<T>& state, std::int64_t t);
+
+ private:
+  struct Stretch {
+    std::int64_t first, count;
+    bool weight;
+  };
+  AdamStretch<T> part(const AdamState<T>& state, std::int64_t first, std::int64_t count) const;
+  void add_stretches(const Tensor& tensor);
+  void step_plain(const AdamState<T>& state, const AdamStep<T>& step);
+  void step_path(const AdamState<T>& state, const AdamStep<T>& step);
+  void update_biases(const AdamState<T>& state, const AdamStep<T>& step);
+  void update_first_weights(const AdamState<T>& state, const AdamStep<T>& step);
+  void update_hidden_weights(const AdamState<T>& state, const AdamStep<T>& step);
+  void sum_columns();
+  void column_norms(const T* p);
+
+  NetworkShape shape_;
+  ParameterLayout layout_;
+  AdamSettings settings_;
+  Penalty penalty_;
+  T path_factor_ = T(0);  // lambda times core's path_norm_factor
+  const AdamRowFunctions<T>& functions_;
+  ThreadPool& pool_;
+  std::vector<Stretch> stretches_;  // of all tensors, or of the biases alone under a path norm
+  // Path norm, per group: c_j = sum_i |w1_ji|, e_j = sum_k |w3_k| |W2_kj|, q_k = sum_j |W2_kj| c_j; each (groups, width).
+  // With one hidden layer e_j = |w_j| and q_k = c_k.
+  Buffer<T> c_, old_c_, e_, q_, old_w3_;
+  Tiling row_chunks_;   // of the rows of W2
+  Buffer<T> partial_e_;  // (groups, row chunks, width)
+};
+
+}  // namespace pn::cpu

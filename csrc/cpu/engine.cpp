@@ -1,0 +1,70 @@
+#include "cpu/engine.hpp"
+
+#include <algorithm>
+
+#include "cpu/kernel_choice.hpp"
+
+namespace pn::cpu {
+namespace {
+
+constexpr std::int64_t kLeastPiece = 256, kMostPiece = 4096;  // rows of an evaluation between two looks at the stop request
+
+std::int64_t piece_rows(std::int64_t batch_size) { return std::clamp(batch_size, kLeastPiece, kMostPiece); }
+
+}  // namespace
+
+template <class T>
+CpuEngine<T>::CpuEngine(const EngineSettings& settings, Isa isa, const EngineData<T>& data, const T* initial)
+    : shape_(settings.shape), data_(data), pool_(settings.threads),
+      kernel_(make_kernel<T>(settings.kernel, shape_, isa, pool_, settings.batch_size)),
+      adam_(shape_, settings.adam, settings.penalty, isa, pool_), parameters_(parameter_layout(shape_).size),
+      best_(parameters_.size()), m_(parameters_.size()), v_(parameters_.size()), gradient_(parameters_.size()),
+      prediction_(piece_rows(settings.batch_size)), activity_(shape_) {
+  std::copy_n(initial, parameters_.size(), parameters_.data());
+  adam_.prepare(parameters_.data());
+  kernel_->attach(data_.train_x, data_.train_rows);
+  kernel_->attach(data_.validation_x, data_.validation_rows);
+}
+
+template <class T>
+void CpuEngine<T>::begin_epoch(const std::uint32_t* order) {
+  order_ = order;
+  epoch_loss_ = 0.0;
+}
+
+template <class T>
+void CpuEngine<T>::step(std::int64_t first, std::int64_t count, std::int64_t t) {
+  const FlushDenormals flush;
+  const Rows<T> batch{data_.train_x, data_.train_y, order_ + first, count, shape_.inputs};
+  epoch_loss_ += kernel_->loss_and_gradient(parameters_.data(), batch, gradient_.data());
+  adam_.step({parameters_.data(), gradient_.data(), m_.data(), v_.data()}, t);
+}
+
+template <class T>
+Evaluation CpuEngine<T>::evaluate(Split split, const ShouldStop& stop) {
+  const FlushDenormals flush;
+  const bool train = split == Split::train;
+  const Rows<T> rows{train ? data_.train_x : data_.validation_x, train ? data_.train_y : data_.validation_y, nullptr,
+                     train ? data_.train_rows : data_.validation_rows, shape_.inputs};
+  activity_.clear();
+  double sum = 0.0;
+  for (std::int64_t first = 0; first < rows.count && !stop(); first += prediction_.size()) {
+    const Rows<T> piece = rows.slice(first, std::min(prediction_.size(), rows.count - first));
+    kernel_->forward(parameters_.data(), piece, prediction_.data(), &activity_);
+    for (std::int64_t b = 0; b < piece.count; ++b) {
+      const double error = static_cast<double>(prediction_[b]) - static_cast<double>(piece.y[piece.row(b)]);
+      sum += error * error;
+    }
+  }
+  return {sum / static_cast<double>(rows.count), activity_.counts()};
+}
+
+template <class T>
+void CpuEngine<T>::keep_best() {
+  std::copy_n(parameters_.data(), parameters_.size(), best_.data());
+}
+
+template class CpuEngine<float>;
+template class CpuEngine<double>;
+
+}  // namespace pn::cpu

@@ -1,0 +1,36 @@
+#include "cpu/kernel_choice.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "cpu/blas.hpp"
+#include "cpu/block_kernel.hpp"
+#include "cpu/dense_kernel.hpp"
+
+namespace pn::cpu {
+
+bool needs_blas(const NetworkShape& shape) { return shape.blocks() == 1 && shape.block_in > 1; }
+
+std::vector<std::string> kernels_of(const NetworkShape&) { return {"direct"}; }
+
+template <class T>
+std::unique_ptr<Kernel<T>> make_kernel(std::string_view kernel, const NetworkShape& shape, Isa isa, ThreadPool& pool,
+                                       std::int64_t batch) {
+  const std::vector<std::string> available = kernels_of(shape);
+  const std::string wanted(kernel == "auto" ? std::string_view(available.front()) : kernel);
+  if (std::find(available.begin(), available.end(), wanted) == available.end()) {
+    std::string list = "'auto', 'reference'";
+    for (const std::string& k : available) list += ", '" + k + "'";
+    throw std::invalid_argument("kernel must be one of " + list + " for this network, got '" + wanted + "'");
+  }
+  if (!needs_blas(shape)) return make_block_kernel<T>(shape, isa, pool);
+  if (!blas::loaded()) throw std::runtime_error("a dense network needs OpenBLAS, which is not loaded");
+  return make_dense_kernel<T>(shape, isa, pool, batch);
+}
+
+template std::unique_ptr<Kernel<float>> make_kernel(std::string_view, const NetworkShape&, Isa, ThreadPool&,
+                                                    std::int64_t);
+template std::unique_ptr<Kernel<double>> make_kernel(std::string_view, const NetworkShape&, Isa, ThreadPool&,
+                                                     std::int64_t);
+
+}  // namespace pn::cpu

@@ -1,0 +1,26 @@
+// Which kernels a network has on the CPU, and the one that "auto" stands for.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cpu/isa.hpp"
+#include "cpu/kernel.hpp"
+#include "cpu/thread_pool.hpp"
+
+namespace pn::cpu {
+
+// Best first: "auto" is the first.
+std::vector<std::string> kernels_of(const NetworkShape& shape);
+
+// Whether kernels of this shape need the BLAS.
+bool needs_blas(const NetworkShape& shape);
+
+// Throws std::invalid_argument where the network has no kernel of that name. batch: the most rows of one gradient.
+template <class T>
+std::unique_ptr<Kernel<T>> make_kernel(std::string_view kernel, const NetworkShape& shape, Isa isa, ThreadPool& pool,
+                                       std::int64_t batch);
+
+}  // namespace pn::cpu

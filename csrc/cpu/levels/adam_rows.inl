@@ -1,0 +1,69 @@
+// Adam fused with the penalties; see adam_rows.hpp. The loops carry no dependence and are left to the vectoriser.
+#pragma once
+
+#include "core/penalty.hpp"
+#include "cpu/levels/adam_rows.hpp"
+
+namespace pn::cpu {
+namespace {
+
+template <class T>
+void adam_rows_update(const AdamStretch<T>& row, const AdamStep<T>& step, T l1, T twice_l2) {
+  T *__restrict p = row.p, *__restrict m = row.m, *__restrict v = row.v;
+  const T* __restrict g = row.gradient;
+  const AdamStep<T> s = step;
+  for (std::int64_t i = 0; i < row.n; ++i) {
+    const T gradient = g[i] + l1 * sign(p[i]) + twice_l2 * p[i];
+    p[i] = adam_update(p[i] * s.retention, gradient, m[i], v[i], s);
+  }
+}
+
+template <class T>
+void adam_rows_update_path(const AdamStretch<T>& row, const AdamStep<T>& step, T factor, const T* __restrict scale) {
+  T *__restrict p = row.p, *__restrict m = row.m, *__restrict v = row.v;
+  const T* __restrict g = row.gradient;
+  const AdamStep<T> s = step;
+  for (std::int64_t i = 0; i < row.n; ++i) {
+    const T gradient = g[i] + factor * scale[i] * sign(p[i]);
+    p[i] = adam_update(p[i] * s.retention, gradient, m[i], v[i], s);
+  }
+}
+
+template <class T>
+inline T magnitude_of(T value) {
+  return value < T(0) ? -value : value;
+}
+
+template <class T>
+T adam_rows_update_path_sums(const AdamStretch<T>& row, const AdamStep<T>& step, T factor, const T* __restrict old_c,
+                             const T* __restrict new_c, T new_abs_w3, T* __restrict e) {
+  T *__restrict p = row.p, *__restrict m = row.m, *__restrict v = row.v;
+  const T* __restrict g = row.gradient;
+  const AdamStep<T> s = step;
+  constexpr int n = kLanes<T>;
+  T partial[n] = {};  // q_k, a partial sum a lane
+  const auto one = [&](std::int64_t i, int lane) __attribute__((always_inline)) {
+    const T gradient = g[i] + factor * old_c[i] * sign(p[i]);
+    const T next = adam_update(p[i] * s.retention, gradient, m[i], v[i], s);
+    const T size = magnitude_of(next);
+    p[i] = next;
+    e[i] += new_abs_w3 * size;
+    partial[lane] += size * new_c[i];
+  };
+  const std::int64_t whole = row.n / n * n;
+  for (std::int64_t i = 0; i < whole; i += n) {
+    for (int lane = 0; lane < n; ++lane) one(i + lane, lane);
+  }
+  for (std::int64_t i = whole; i < row.n; ++i) one(i, static_cast<int>(i - whole));
+  T sum = T(0);
+  for (int lane = 0; lane < n; ++lane) sum += partial[lane];
+  return sum;
+}
+
+template <class T>
+constexpr AdamRowFunctions<T> adam_row_functions() {
+  return {adam_rows_update<T>, adam_rows_update_path<T>, adam_rows_update_path_sums<T>};
+}
+
+}  // namespace
+}  // namespace pn::cpu
