@@ -1,9 +1,6 @@
 """Every peer: those that pyneedle ships for `pyneedle bench`, and those only this folder has."""
 
-from __future__ import annotations
-
-from pyneedle.benchmark import shipped_peers
-from pyneedle.benchmark.peer import Peer
+from pyneedle.benchmark import Peer, shipped_peers
 
 from .numba_peer import NumbaPeer
 from .torch_compile import TorchCompilePeer

@@ -4,15 +4,16 @@ Inner loops run over contiguous units and add whole vectors, never reduce: that 
 fastmath. Vectors whose factor is 0 (inactive ReLU) are left out, as a user who knows the network would.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit, prange
 
 
 @njit(parallel=True)
 def blocks_forward(xt, w1, b1, w2t, b2, w3, group, h1, h2, out):
-    """LN and LCN: a thread takes whole blocks. group (d,): the weights of each block; xt (d, B); w2t (g, in, out); h1, h2 (d, B, alpha); out (d, B)."""
+    """LN and LCN: a thread takes whole blocks.
+
+    group (d,): which weights a block has; xt (d, B); w2t (groups, in, out); h1, h2 (d, B, alpha); out (d, B).
+    """
     d, batch = xt.shape
     alpha = w3.shape[1]
     for i in prange(d):

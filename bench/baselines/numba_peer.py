@@ -1,13 +1,10 @@
 """numba: hand-written forward, backward and Adam, parallel, fastmath off; the dense products through SciPy's BLAS."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
 
-from pyneedle.benchmark.peer import missing, module
-from pyneedle.benchmark.problem import WEIGHTS, Array, Parameters, Problem
+from pyneedle.benchmark import WEIGHTS, Array, Parameters, Problem, missing, module
 
 f32 = np.float32
 

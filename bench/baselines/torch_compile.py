@@ -1,12 +1,8 @@
-"""PyTorch with forward and backward compiled; the optimiser stays Adam(fused=True), which is faster than a compiled one."""
-
-from __future__ import annotations
+"""PyTorch with forward and backward compiled; the optimiser stays Adam(fused=True), a single call already."""
 
 import shutil
 
-from pyneedle.benchmark.peer import missing, module
-from pyneedle.benchmark.problem import Problem
-from pyneedle.benchmark.torch_peer import TorchTrainer
+from pyneedle.benchmark import Problem, TorchTrainer, missing, module
 
 
 class TorchCompilePeer:

@@ -1,18 +1,52 @@
 """Comparison with the frameworks a user may have installed; `pyneedle bench` runs it, and bench/ builds on it.
 
-Nothing else in pyneedle imports this package, and no framework is imported before a peer is asked for.
+Nothing else in pyneedle imports this package at the top of a module, and no framework is imported before a peer is
+asked for.
 """
 
-from __future__ import annotations
+from ._compare import Comparison, DisagreementError, compare
+from ._equality import Agreement, Truth
+from ._machine import cores, describe
+from ._peer import Peer, Trainer, missing, module
+from ._problem import NETWORKS, PENALTIES, WEIGHTS, Array, Parameters, Problem, make_problem
+from ._quick import QuickResult, quick, shipped_peers
+from ._report import comparison_table, machine_table, skipped_lines
+from ._side import PyneedleClock, PyneedleSide, after_one_epoch, network_of, penalty_of
+from ._timing import PeerClock, Ratio, in_turns
+from ._torch import TorchTrainer
 
-from .jax_peer import JaxPeer
-from .numpy_peer import NumpyPeer
-from .peer import Peer
-from .torch_peer import TorchPeer
-
-__all__ = ["shipped_peers"]
-
-
-def shipped_peers() -> list[Peer]:
-    """PyTorch eager, JAX and NumPy, whether installed or not (see `Peer.available`)."""
-    return [TorchPeer(), JaxPeer(), NumpyPeer()]
+__all__ = [
+    "NETWORKS",
+    "PENALTIES",
+    "WEIGHTS",
+    "Agreement",
+    "Array",
+    "Comparison",
+    "DisagreementError",
+    "Parameters",
+    "Peer",
+    "PeerClock",
+    "Problem",
+    "PyneedleClock",
+    "PyneedleSide",
+    "QuickResult",
+    "Ratio",
+    "TorchTrainer",
+    "Trainer",
+    "Truth",
+    "after_one_epoch",
+    "compare",
+    "comparison_table",
+    "cores",
+    "describe",
+    "in_turns",
+    "machine_table",
+    "make_problem",
+    "missing",
+    "module",
+    "network_of",
+    "penalty_of",
+    "quick",
+    "shipped_peers",
+    "skipped_lines",
+]

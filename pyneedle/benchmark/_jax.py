@@ -1,13 +1,11 @@
 """JAX on the CPU: the whole step (gradient and Adam) in one jit."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
 
-from .peer import missing, module
-from .problem import WEIGHTS, Parameters, Problem
+from ._peer import missing, module
+from ._problem import WEIGHTS, Parameters, Problem
 
 State = tuple[dict[str, Any], dict[str, Any], dict[str, Any], Any]  # parameters, m, v, t
 
@@ -138,5 +136,5 @@ class JaxPeer:
     def version(self) -> str:
         return f"jax {module('jax').__version__}"
 
-    def prepare(self, problem: Problem, threads: int) -> JaxTrainer:
+    def prepare(self, problem: Problem, threads: int) -> JaxTrainer:  # noqa: ARG002  set for the process
         return JaxTrainer(problem)

@@ -1,14 +1,12 @@
 """The check that comes before any timing: both sides compute the same."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
 
-from . import truth
-from .peer import Trainer
-from .problem import Array, Parameters, Problem
+from . import _truth
+from ._peer import Trainer
+from ._problem import Array, Parameters, Problem
 
 STEPS = 10
 # In float32. The gradient's error is relative to each tensor's largest entry. Ten steps are compared by distance moved:
@@ -53,10 +51,10 @@ class Truth:
     after_steps: Parameters
 
     @classmethod
-    def of(cls, problem: Problem) -> Truth:
+    def of(cls, problem: Problem) -> "Truth":
         rows = slice(0, problem.batch)
-        loss, gradient = truth.loss_and_grad(problem, problem.initial, problem.train_x[rows], problem.train_y[rows])
-        return cls(problem, loss, gradient, truth.train(problem, STEPS))
+        loss, gradient = _truth.loss_and_grad(problem, problem.initial, problem.train_x[rows], problem.train_y[rows])
+        return cls(problem, loss, gradient, _truth.train(problem, STEPS))
 
     def compare(self, trainer: Trainer) -> Agreement:
         """Resets the trainer, asks for loss, gradient and ten steps, and resets it again."""

@@ -1,10 +1,8 @@
 """The textbook version in float32 NumPy: whole-array expressions, products through NumPy's BLAS."""
 
-from __future__ import annotations
-
 import numpy as np
 
-from .problem import WEIGHTS, Array, Parameters, Problem
+from ._problem import WEIGHTS, Array, Parameters, Problem
 
 
 class NumpyTrainer:
@@ -107,8 +105,8 @@ class NumpyTrainer:
         size, epsilon = np.float32(o.learning_rate * c2**0.5 / c1), np.float32(o.epsilon)
         if o.placement == "corrected":
             epsilon = np.float32(o.epsilon * c2**0.5)
-        for k, p in self._p.items():
-            m, v = self._m[k], self._v[k]
+        for k, m in self._m.items():
+            p, v = self._p[k], self._v[k]
             m *= np.float32(o.beta1)
             m += np.float32(1 - o.beta1) * g[k]
             v *= np.float32(o.beta2)
@@ -159,5 +157,5 @@ class NumpyPeer:
     def version(self) -> str:
         return f"numpy {np.__version__}"
 
-    def prepare(self, problem: Problem, threads: int) -> NumpyTrainer:
+    def prepare(self, problem: Problem, threads: int) -> NumpyTrainer:  # noqa: ARG002  set for the process
         return NumpyTrainer(problem)

@@ -1,11 +1,9 @@
 """What a peer offers: the same training step and epoch as pyneedle, in another framework."""
 
-from __future__ import annotations
-
 import importlib
 from typing import Any, Protocol
 
-from .problem import Parameters, Problem
+from ._problem import Parameters, Problem
 
 
 class Trainer(Protocol):

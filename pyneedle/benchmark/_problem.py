@@ -1,7 +1,5 @@
 """What is trained in a comparison: network, data, start and optimiser, in plain NumPy, the same for every side."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -75,7 +73,7 @@ class Problem:
         activation = "" if self.activation == "relu" else f", {self.activation}"
         return f"{self.network} d={self.d} alpha={self.alpha} B={self.batch}{penalty}{activation}"
 
-    def starting_from(self, parameters: Parameters) -> Problem:
+    def starting_from(self, parameters: Parameters) -> "Problem":
         """The same problem from other parameters, moments zero."""
         return replace(self, initial={k: np.ascontiguousarray(v, np.float32) for k, v in parameters.items()})
 
@@ -110,7 +108,7 @@ def initial_parameters(network: NetworkName, d: int, alpha: int, seed: int = 0) 
 
 
 def random_rows(rows: int, d: int, seed: int) -> tuple[Array, Array]:
-    """x uniform on [-1, 1]^d, each row sorted by absolute value, and the scaled square target."""
+    """X uniform on [-1, 1]^d, each row sorted by absolute value, and the scaled square target."""
     x = np.random.default_rng(seed).uniform(-1.0, 1.0, (rows, d)).astype(np.float32)
     x = np.ascontiguousarray(np.take_along_axis(x, np.argsort(np.abs(x), axis=1), axis=1))
     y = np.mean(x.astype(np.float64) ** 2, axis=1).astype(np.float32)

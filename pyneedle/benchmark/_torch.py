@@ -1,13 +1,11 @@
 """PyTorch on the CPU: autograd and Adam(fused=True), eager or with the forward pass compiled."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
 
-from .peer import missing, module
-from .problem import Parameters, Problem
+from ._peer import missing, module
+from ._problem import Parameters, Problem
 
 
 def _layouts(problem: Problem) -> dict[str, tuple[int, ...]]:
@@ -44,9 +42,8 @@ class TorchTrainer:
         shapes = _layouts(problem)
         self._p: dict[str, Any] = {}
         for k, v in problem.initial.items():
-            v = v.transpose(0, 2, 1) if problem.network == "LCN" and k == "w2" else v
-            value = torch.from_numpy(np.array(v, order="C")).reshape(shapes.get(k, v.shape))
-            self._p[k] = value.clone().requires_grad_()
+            value = np.array(v.transpose(0, 2, 1) if self._swapped(k) else v, order="C")
+            self._p[k] = torch.from_numpy(value.reshape(shapes.get(k, v.shape))).requires_grad_()
         o = problem.optimizer
         if o.placement != "corrected":
             raise NotImplementedError("PyTorch's Adam has epsilon beside the corrected root only")
@@ -56,11 +53,14 @@ class TorchTrainer:
         self._best = float("inf")
         self._best_p = [p.detach().clone() for p in self._p.values()]
 
+    def _swapped(self, name: str) -> bool:
+        return self.problem.network == "LCN" and name == "w2"
+
     def _numpy(self, tensors: dict[str, Any]) -> Parameters:
         out: Parameters = {}
         for k, v in tensors.items():
-            v = v.transpose(1, 2) if self.problem.network == "LCN" and k == "w2" else v
-            out[k] = v.detach().reshape(self.problem.initial[k].shape).numpy().copy()
+            value = v.detach().transpose(1, 2) if self._swapped(k) else v.detach()
+            out[k] = value.reshape(self.problem.initial[k].shape).numpy().copy()
         return out
 
     def parameters(self) -> Parameters:

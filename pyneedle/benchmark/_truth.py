@@ -1,10 +1,8 @@
 """The same training in plain float64 NumPy: what every side is checked against. Short and slow, on purpose."""
 
-from __future__ import annotations
-
 import numpy as np
 
-from .problem import WEIGHTS, Array, Optimizer, Parameters, Problem
+from ._problem import WEIGHTS, Array, Optimizer, Parameters, Problem
 
 
 def _activate(problem: Problem, z: Array) -> Array:
