@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ Array = NDArray[Any]
 
 LARGEST_COUNT = 2**31 - 1
 _MOST_THREADS = 1024
+_SMALL_BYTES = 1 << 28
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -67,7 +69,8 @@ def float_dtype(name: str, value: DTypeLike) -> np.dtype[Any]:
         raise TypeError(message) from None
     if dtype not in _DTYPES:
         raise ValueError(message)
-    return dtype
+    # Not `dtype`, which may be an equal one (from a pickle), or float32 of another name.
+    return _DTYPES[_DTYPES.index(dtype)]
 
 
 def threads(value: int | None) -> int:
@@ -80,19 +83,46 @@ def threads(value: int | None) -> int:
         return min(os.cpu_count() or 1, _MOST_THREADS)
 
 
-def dense(array: Array) -> Array:
+def memory(count: int, dtype: np.dtype[Any], what: str) -> None:
+    """MemoryError where `count` numbers do not fit into memory.
+
+    Linux hands out more than there is, and ends the process when it is used; so the question is asked before.
+    """
+    needed = count * dtype.itemsize
+    if needed < _SMALL_BYTES:
+        return
+    try:
+        with Path("/proc/meminfo").open() as file:
+            kilobytes = next(int(line.split()[1]) for line in file if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):  # not on every system
+        return
+    if needed > kilobytes * 1024:
+        raise MemoryError(
+            f"{what} needs {needed / 1e9:.3g} GB of memory, {kilobytes * 1024 / 1e9:.3g} GB are available"
+        )
+
+
+def array(name: str, value: object) -> Array:
+    """`value` as numpy takes it; ValueError where it is ragged or no array at all."""
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be an array of numbers: {error}") from error
+
+
+def dense(values: Array) -> Array:
     """The same numbers as a plain, aligned, C-contiguous array: itself, or a copy where it is none."""
-    return np.require(array, requirements=("C_CONTIGUOUS", "ALIGNED", "ENSUREARRAY"))
+    return np.require(values, requirements=("C_CONTIGUOUS", "ALIGNED", "ENSUREARRAY"))
 
 
-def finite(name: str, array: Array) -> None:
-    """ValueError that says where the first NaN or infinity of `array` is."""
-    good = np.isfinite(array)
+def finite(name: str, values: Array) -> None:
+    """ValueError that says where the first NaN or infinity of `values` is."""
+    good = np.isfinite(values)
     if good.all():
         return
-    where = np.unravel_index(int(np.argmin(good)), array.shape)
+    where = np.unravel_index(int(np.argmin(good)), values.shape)
     at = ", ".join(str(int(i)) for i in where)
-    raise ValueError(f"{name} must be finite, got {array[where]} at index [{at}]")
+    raise ValueError(f"{name} must be finite, got {values[where]} at index [{at}]")
 
 
 def shape_text(shape: Iterable[int]) -> str:
@@ -102,23 +132,23 @@ def shape_text(shape: Iterable[int]) -> str:
 
 def inputs(x: object, d: int, dtype: np.dtype[Any], name: str = "x") -> Array:
     """The rows of a batch: x (n, d), n >= 1, of the parameters' dtype, finite; dense."""
-    array = np.asarray(x)
-    if array.ndim != 2 or array.shape[1] != d:
-        raise ValueError(f"{name} must have shape (n, {d}) to match the network's d={d}, got {shape_text(array.shape)}")
-    if array.shape[0] == 0:
-        raise ValueError(f"{name} must have at least one row, got shape {shape_text(array.shape)}")
-    if array.dtype != dtype:
-        raise TypeError(f"{name} must have the parameters' dtype {dtype}, got {array.dtype}")
-    finite(name, array)
-    return dense(array)
+    rows = array(name, x)
+    if rows.ndim != 2 or rows.shape[1] != d:
+        raise ValueError(f"{name} must have shape (n, {d}) to match the network's d={d}, got {shape_text(rows.shape)}")
+    if rows.shape[0] == 0:
+        raise ValueError(f"{name} must have at least one row, got shape {shape_text(rows.shape)}")
+    if rows.dtype != dtype:
+        raise TypeError(f"{name} must have the parameters' dtype {dtype}, got {rows.dtype}")
+    finite(name, rows)
+    return dense(rows)
 
 
 def targets(y: object, rows: int, dtype: np.dtype[Any], name: str = "y") -> Array:
     """The targets of a batch: y (rows,) of the parameters' dtype, finite; dense."""
-    array = np.asarray(y)
-    if array.shape != (rows,):
-        raise ValueError(f"{name} must have shape ({rows},) to match the rows of x, got {shape_text(array.shape)}")
-    if array.dtype != dtype:
-        raise TypeError(f"{name} must have the parameters' dtype {dtype}, got {array.dtype}")
-    finite(name, array)
-    return dense(array)
+    values = array(name, y)
+    if values.shape != (rows,):
+        raise ValueError(f"{name} must have shape ({rows},) to match the rows of x, got {shape_text(values.shape)}")
+    if values.dtype != dtype:
+        raise TypeError(f"{name} must have the parameters' dtype {dtype}, got {values.dtype}")
+    finite(name, values)
+    return dense(values)

@@ -150,7 +150,7 @@ class Dataset:
 
 
 def _real_array(name: str, value: ArrayLike) -> Array:
-    array = np.asarray(value)
+    array = _checks.array(name, value)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
     return array
@@ -272,6 +272,7 @@ def make_dataset(
     _checks.choice("sort", sort, ("abs", "value", "none"))
     kind = _checks.float_dtype("dtype", dtype)
 
+    _checks.memory(n_samples * (d + 1), kind, f"a data set of {n_samples} rows with d={d}")
     x = np.empty((n_samples, d), kind)
     y = np.empty(n_samples, kind)
     for first in range(0, n_samples, _CHUNK):

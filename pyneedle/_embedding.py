@@ -54,6 +54,7 @@ def embed(network: Network, p: Mapping[str, Array], into: Literal["LCN", "GN"]) 
     else:
         wider = GlobalNetwork(network.d, network.alpha, network.hidden_layers, network.activation)
     shapes = wider.parameter_shapes
+    _checks.memory(wider.parameter_count, dtype, f"a {wider.name} with d={wider.d} and alpha={wider.alpha}")
     out = _parameters.unflatten(shapes, np.zeros(wider.parameter_count, dtype))
     for name, tensor in out.items():
         if into == "LCN":

@@ -33,8 +33,6 @@ _NETWORKS = {
     "GN": _networks.GlobalNetwork,
 }
 _PENALTIES: dict[str, type[Penalty]] = {"l1": _penalties.L1, "l2": _penalties.L2, "path-norm": _penalties.PathNorm}
-# Units of one hidden layer times rows that are evaluated together.
-_CHUNK = 1 << 23
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,21 +149,13 @@ class Fit:
         TypeError, ValueError
             Where `x` has another shape, is empty, or holds complex numbers, NaN or infinity.
         """
-        array = np.asarray(x)
+        array = _checks.array("x", x)
         if array.dtype.kind not in "iuf":
             raise TypeError(f"x must hold real numbers, got dtype {array.dtype}")
         with np.errstate(over="ignore", under="ignore"):
             array = array.astype(self.dtype, copy=False)
         rows = _checks.inputs(array, self.network.d, self.dtype)
-        return self._forward(rows, threads)
-
-    def _forward(self, x: Array, threads: int | None) -> Array:
-        chunk = max(256, _CHUNK // (self.network.width * self.network.blocks))
-        parts = [
-            self.network.forward(self.parameters, x[first : first + chunk], threads=threads)
-            for first in range(0, x.shape[0], chunk)
-        ]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return self.network.forward(self.parameters, rows, threads=threads)
 
     def _mse(self, name: str) -> float:
         key = f"{name}_mse"
@@ -173,7 +163,7 @@ class Fit:
             if self.dataset is None:
                 raise ValueError(f"{key} is not known: the fit has no data set")
             split: Split = getattr(self.dataset, name)
-            prediction = self._forward(split.x, None)
+            prediction = self.network.forward(self.parameters, split.x)
             # Parameters of a diverged run may overflow; the error is then infinite or NaN, which is the answer.
             with np.errstate(all="ignore"):
                 difference = prediction.astype(np.float64) - split.y.astype(np.float64)
@@ -252,7 +242,7 @@ class Fit:
             )
         try:
             return cls._from_record(record, contents)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{name!r} is damaged: {error!r}") from error
 
     @classmethod
@@ -261,18 +251,14 @@ class Fit:
         network = _NETWORKS[description.pop("name")](**description)
         shapes, count = network.parameter_shapes, network.parameter_count
         layers = network.hidden_layers
+        dtype = _checks.float_dtype("the dtype of the parameters", contents["parameters"].dtype)
         for key in ("parameters", "last_parameters"):
-            if contents[key].shape != (count,):
-                raise ValueError(f"{key} must have shape ({count},), got {_checks.shape_text(contents[key].shape)}")
-        finished = contents["history_train_loss"].shape[0]
+            _expect(key, contents[key], (count,), dtype)
+        finished = contents["history_train_loss"].size
         history = {}
         for key, ndim in _HISTORY.items():
             history[key] = contents[f"history_{key}"]
-            wanted = (finished, layers)[:ndim]
-            if history[key].shape != wanted:
-                raise ValueError(
-                    f"{key} must have shape {_checks.shape_text(wanted)}, got {_checks.shape_text(history[key].shape)}"
-                )
+            _expect(key, history[key], (finished, layers)[:ndim], np.dtype(np.float64 if ndim == 1 else np.int64))
         penalty = record["penalty"]
         return cls(
             network=network,
@@ -284,4 +270,12 @@ class Fit:
             dataset=None,
             _numbers={key: float(record["numbers"][key]) for key in _NUMBERS},
             **{key: record[key] for key in _VALUES},
+        )
+
+
+def _expect(name: str, array: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    if array.shape != shape or array.dtype != dtype:
+        raise ValueError(
+            f"{name} must be {dtype} of shape {_checks.shape_text(shape)}, got {array.dtype} of shape "
+            f"{_checks.shape_text(array.shape)}"
         )

@@ -1,13 +1,12 @@
 """The native module. Parameters travel as one flat vector per network (w1 | b1 | w2 | b2 | w3, each in C order)."""
 
 from collections.abc import Callable
-from typing import Any, Literal, TypedDict, final
+from typing import Any, Literal, TypeAlias, TypedDict, final, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
 
-_Float = np.float32 | np.float64
-_Array = NDArray[Any]
+_Array: TypeAlias = NDArray[Any]
 
 __version__: str
 
@@ -65,14 +64,22 @@ class Job:
 class Progress:
     """A snapshot of one run."""
 
-    steps: int
-    epochs: int
-    train_loss: float  # of the last finished epoch
-    validation_loss: float
-    best_validation_loss: float
-    started: bool
-    finished: bool
+    @property
+    def steps(self) -> int: ...
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def train_loss(self) -> float: ...  # of the last finished epoch
+    @property
+    def validation_loss(self) -> float: ...
+    @property
+    def best_validation_loss(self) -> float: ...
+    @property
+    def started(self) -> bool: ...
+    @property
+    def finished(self) -> bool: ...
 
+@type_check_only  # a dict
 class Result(TypedDict):
     parameters: _Array  # best validation loss
     last_parameters: _Array
@@ -88,8 +95,8 @@ class Result(TypedDict):
     isa: str
 
 # Runs the jobs. One job gets all the threads; of several, each gets one thread, `threads` at a time.
-# report is called with a snapshot of every job about every `interval` seconds, with the GIL; an exception that it raises
-# stops the jobs and is passed on. Ctrl-C (in the main thread) stops the jobs, whose results say "interrupted".
+# report is called with a snapshot of every job about every `interval` seconds, with the GIL; an exception that it
+# raises stops the jobs and is passed on. Ctrl-C (in the main thread) stops the jobs, whose results say "interrupted".
 def train(
     jobs: list[Job], threads: int, report: Callable[[list[Progress]], object] | None = None, interval: float = 0.25
 ) -> list[Result]: ...

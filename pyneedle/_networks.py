@@ -123,6 +123,7 @@ class Network(ABC):
         seed = _checks.seed(seed)
         _checks.choice("scheme", scheme, ("paper", "glorot"))
         kind = _checks.float_dtype("dtype", dtype)
+        _checks.memory(self.parameter_count, kind, f"a {self.name} with d={self.d} and alpha={self.alpha}")
         flat = np.zeros(self.parameter_count, kind)
         p = _parameters.unflatten(self.parameter_shapes, flat)
         fans = {"w1": (self.inputs_per_block, self.width), "w2": (self.width, self.width), "w3": (self.width, 1)}

@@ -46,6 +46,7 @@ class ProgressBar:
     def __enter__(self) -> "ProgressBar":
         """Start the bar."""
         self._progress.start()
+        self._recent.append((time.monotonic(), 0))
         total = sum(epochs * steps for epochs, steps in self._plan)
         self._task = self._progress.add_task("", total=total, epochs=self._epochs(0, 0), losses="", speed=0.0)
         return self

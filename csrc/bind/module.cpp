@@ -65,7 +65,7 @@ void define_training(py::module_& m) {
            py::arg("network"), py::arg("initial"), py::arg("train_x"), py::arg("train_y"), py::arg("validation_x"),
            py::arg("validation_y"), py::arg("epochs"), py::arg("batch_size"), py::arg("adam"), py::arg("penalty"),
            py::arg("seed"), py::arg("kernel"), py::arg("shuffle"));
-  py::class_<Progress>(m, "Progress", py::is_final())
+  py::class_<Progress>(m, "Progress", "A snapshot of one run.", py::is_final())
       .def_readonly("steps", &Progress::steps)
       .def_readonly("epochs", &Progress::epochs)
       .def_readonly("train_loss", &Progress::train_loss)

@@ -93,7 +93,7 @@ def print_table(fit: Fit, steps_per_epoch: int) -> None:
     rows = [
         ("network", description),
         ("parameters", f"{network.parameter_count:,} ({fit.dtype})"),
-        ("data", f"{data.target}, {data.n_samples:,} samples, {len(data.train):,} of them for training"),
+        ("data", f"{data.target}, {data.n_samples:,} samples ({len(data.train):,} for training)"),
         ("ran", f"kernel {fit.kernel}, level {fit.isa}, {fit.threads} {'thread' if fit.threads == 1 else 'threads'}"),
         ("penalty", penalty),
         ("", ""),

@@ -127,7 +127,7 @@ def doctor() -> None:
     The exit status is 1 where something is wrong.
     """
     console = Console(highlight=False)
-    system = Table(title="pyneedle doctor", show_header=False, title_justify="left")
+    system = Table(title="pyneedle doctor", show_header=False, title_justify="left", box=box.SIMPLE_HEAD)
     system.add_column(no_wrap=True)
     system.add_column(overflow="fold")
     lines, good = _system()
