@@ -5,8 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyneedle as pn
-from pyneedle.benchmark import NetworkName, Ratio, in_turns, make_problem
-from pyneedle.benchmark import dataset_of, network_of
+from pyneedle.benchmark import NetworkName, Ratio, dataset_of, in_turns, make_problem, network_of
 
 MEMBERS = 8
 

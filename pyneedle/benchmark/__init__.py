@@ -6,14 +6,16 @@ asked for.
 
 from ._compare import Comparison, DisagreementError, compare
 from ._equality import Agreement, Truth
+from ._jax import JaxTrainer
 from ._machine import cores, describe
 from ._peer import Peer, Trainer, missing, module
-from ._problem import NETWORKS, PENALTIES, WEIGHTS, Array, Parameters, Problem, make_problem
+from ._problem import NETWORKS, PENALTIES, WEIGHTS, Array, NetworkName, Parameters, PenaltyName, Problem, make_problem
 from ._quick import QuickResult, quick, shipped_peers
 from ._report import comparison_table, machine_table, skipped_lines
-from ._side import PyneedleClock, PyneedleSide, after_one_epoch, network_of, penalty_of
+from ._side import PyneedleClock, PyneedleSide, after_one_epoch, dataset_of, network_of, penalty_of
 from ._timing import PeerClock, Ratio, in_turns
 from ._torch import TorchTrainer
+from ._truth import first_step
 
 __all__ = [
     "NETWORKS",
@@ -23,9 +25,12 @@ __all__ = [
     "Array",
     "Comparison",
     "DisagreementError",
+    "JaxTrainer",
+    "NetworkName",
     "Parameters",
     "Peer",
     "PeerClock",
+    "PenaltyName",
     "Problem",
     "PyneedleClock",
     "PyneedleSide",
@@ -38,7 +43,9 @@ __all__ = [
     "compare",
     "comparison_table",
     "cores",
+    "dataset_of",
     "describe",
+    "first_step",
     "in_turns",
     "machine_table",
     "make_problem",

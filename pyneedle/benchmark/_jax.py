@@ -33,12 +33,12 @@ class JaxTrainer:
         self._rng = np.random.default_rng(self.problem.seed)
         p = {k: jnp.array(v) for k, v in self.problem.initial.items()}
         zeros = [{k: jnp.zeros_like(v) for k, v in p.items()} for _ in range(2)]
-        self._state: State = (p, zeros[0], zeros[1], jnp.zeros((), jnp.int32))
+        self.state: State = (p, zeros[0], zeros[1], jnp.zeros((), jnp.int32))
         self._best = float("inf")
         self._best_p = p
 
     def parameters(self) -> Parameters:
-        return {k: np.array(v) for k, v in self._state[0].items()}
+        return {k: np.array(v) for k, v in self.state[0].items()}
 
     def _forward(self, p: dict[str, Any], x: Any) -> Any:
         problem, jnp = self.problem, self._jnp
@@ -55,21 +55,24 @@ class JaxTrainer:
         h = act(h @ p["w2"].T + p["b2"])
         return h @ p["w3"] / problem.d
 
-    def _loss(self, p: dict[str, Any], x: Any, y: Any) -> Any:
+    def penalty(self, p: dict[str, Any]) -> Any:
+        """Strength times penalty, for autograd."""
         problem, jnp = self.problem, self._jnp
-        loss = jnp.mean(jnp.square(self._forward(p, x) - y))
-        if problem.penalty == "none":
-            return loss
         if problem.penalty == "l1":
-            return loss + problem.strength * sum(jnp.abs(p[k]).sum() for k in WEIGHTS)
+            return problem.strength * sum(jnp.abs(p[k]).sum() for k in WEIGHTS)
         if problem.penalty == "l2":
-            return loss + problem.strength * sum(jnp.square(p[k]).sum() for k in WEIGHTS)
+            return problem.strength * sum(jnp.square(p[k]).sum() for k in WEIGHTS)
         a1, a2, a3 = (jnp.abs(p[k]) for k in WEIGHTS)
         c = a1.sum(axis=1) if problem.network == "GN" else a1
         paths = (a3 * jnp.einsum("...kj,...j->...k", a2, c)).sum()
-        return loss + problem.strength * (1.0 if problem.network == "LN" else 1.0 / problem.d) * paths
+        return problem.strength * (1.0 if problem.network == "LN" else 1.0 / problem.d) * paths
 
-    def _adam(self, state: State, g: dict[str, Any]) -> State:
+    def _loss(self, p: dict[str, Any], x: Any, y: Any) -> Any:
+        loss = self._jnp.mean(self._jnp.square(self._forward(p, x) - y))
+        return loss if self.problem.penalty == "none" else loss + self.penalty(p)
+
+    def adam(self, state: State, g: dict[str, Any]) -> State:
+        """One step from the whole gradient."""
         o, jnp, tree = self.problem.optimizer, self._jnp, self._jax.tree
         p, m, v, t = state
         t = t + 1
@@ -82,43 +85,43 @@ class JaxTrainer:
         return p, m, v, t
 
     def _step_rows(self, state: State, x: Any, y: Any, rows: Any) -> State:
-        return self._adam(state, self._jax.grad(self._loss)(state[0], x[rows], y[rows]))
+        return self.adam(state, self._jax.grad(self._loss)(state[0], x[rows], y[rows]))
 
     def _step_at(self, state: State, x: Any, y: Any, first: Any) -> State:
         cut = self._jax.lax.dynamic_slice_in_dim
         batch = self.problem.batch
-        return self._adam(state, self._jax.grad(self._loss)(state[0], cut(x, first, batch), cut(y, first, batch)))
+        return self.adam(state, self._jax.grad(self._loss)(state[0], cut(x, first, batch), cut(y, first, batch)))
 
     def _squared_error(self, p: dict[str, Any], x: Any, y: Any) -> Any:
         return self._jnp.square(self._forward(p, x) - y).sum()
 
     def loss_and_grad(self) -> tuple[float, Parameters]:
         batch = self.problem.batch
-        loss, g = self._value_and_grad(self._state[0], self._x[:batch], self._y[:batch])
+        loss, g = self._value_and_grad(self.state[0], self._x[:batch], self._y[:batch])
         return float(loss), {k: np.array(v) for k, v in g.items()}
 
     def run_steps(self, count: int) -> None:
         problem = self.problem
         for k in range(count):
-            self._state = self._step_in_order(self._state, self._x, self._y, k % problem.batches * problem.batch)
-        self._jax.block_until_ready(self._state)
+            self.state = self._step_in_order(self.state, self._x, self._y, k % problem.batches * problem.batch)
+        self._jax.block_until_ready(self.state)
 
     def run_epochs(self, count: int) -> float:
         for _ in range(count):
             order = self._rng.permutation(len(self.problem.train_x)).astype(np.int32)
             for first in range(0, len(order), self.problem.batch):
-                self._state = self._step(self._state, self._x, self._y, order[first : first + self.problem.batch])
+                self.state = self._step(self.state, self._x, self._y, order[first : first + self.problem.batch])
             loss = self._validation_loss()
             if loss < self._best:
-                self._best, self._best_p = loss, self._copy(self._state[0])
-        self._jax.block_until_ready((self._state, self._best_p))
+                self._best, self._best_p = loss, self._copy(self.state[0])
+        self._jax.block_until_ready((self.state, self._best_p))
         return self._best
 
     def _validation_loss(self) -> float:
         batch, n = self.problem.batch, len(self.problem.validation_x)
         parts = [
             self._validate(
-                self._state[0], self._validation_x[first : first + batch], self._validation_y[first : first + batch]
+                self.state[0], self._validation_x[first : first + batch], self._validation_y[first : first + batch]
             )
             for first in range(0, n, batch)
         ]

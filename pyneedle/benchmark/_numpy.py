@@ -105,8 +105,8 @@ class NumpyTrainer:
         size, epsilon = np.float32(o.learning_rate * c2**0.5 / c1), np.float32(o.epsilon)
         if o.placement == "corrected":
             epsilon = np.float32(o.epsilon * c2**0.5)
-        for k, m in self._m.items():
-            p, v = self._p[k], self._v[k]
+        for k in self._p:
+            p, m, v = self._p[k], self._m[k], self._v[k]
             m *= np.float32(o.beta1)
             m += np.float32(1 - o.beta1) * g[k]
             v *= np.float32(o.beta2)

@@ -111,6 +111,16 @@ def adam(o: Optimizer, t: int, p: Array, g: Array, m: Array, v: Array) -> None:
         p -= o.learning_rate * np.sqrt(c2) / c1 * m / (np.sqrt(v) + o.epsilon)
 
 
+def first_step(problem: Problem, gradient: Parameters) -> Parameters:
+    """Parameters after Adam's first step on a given gradient plus that of the penalty."""
+    p = {k: v.astype(np.float64) for k, v in problem.initial.items()}
+    extra = penalty_and_gradient(problem, p)[1]
+    for name, value in p.items():
+        g = gradient[name].astype(np.float64) + extra.get(name, 0.0)
+        adam(problem.optimizer, 1, value, g, np.zeros_like(g), np.zeros_like(g))
+    return p
+
+
 def train(problem: Problem, steps: int) -> Parameters:
     """Parameters after `steps` steps over the batches in their order."""
     p = {k: v.astype(np.float64) for k, v in problem.initial.items()}
