@@ -12,7 +12,7 @@ from ._peer import Peer, Trainer, missing, module
 from ._problem import NETWORKS, PENALTIES, WEIGHTS, Array, NetworkName, Parameters, PenaltyName, Problem, make_problem
 from ._quick import QuickResult, quick, shipped_peers
 from ._report import comparison_table, machine_table, skipped_lines
-from ._side import PyneedleClock, PyneedleSide, after_one_epoch, dataset_of, network_of, penalty_of
+from ._side import PyneedleClock, PyneedleSide, What, after_one_epoch, dataset_of, network_of, penalty_of
 from ._timing import PeerClock, Ratio, in_turns
 from ._torch import TorchTrainer
 from ._truth import first_step
@@ -39,6 +39,7 @@ __all__ = [
     "TorchTrainer",
     "Trainer",
     "Truth",
+    "What",
     "after_one_epoch",
     "compare",
     "comparison_table",
