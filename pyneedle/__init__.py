@@ -7,6 +7,7 @@ from pyneedle._native import Progress, __version__
 from pyneedle._networks import GlobalNetwork, LocallyConnectedNetwork, LocalNetwork, Network, path_norm
 from pyneedle._optimizers import Adam, AdamState
 from pyneedle._penalties import L1, L2, PathNorm
+from pyneedle._state import TrainingState
 from pyneedle._training import Run, batch_size, train, train_ensemble
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Progress",
     "Run",
     "Split",
+    "TrainingState",
     "__version__",
     "batch_size",
     "embed",

@@ -16,10 +16,14 @@ print(*sorted(new - set(sys.stdlib_module_names)))
 """
 
 
-def installed_modules(more=""):
-    # -P: not the source folder; a fresh process, in which no test has imported anything.
+def installed_modules(folder, more=""):
+    # In a folder of its own, where no source folder hides the installed package; a fresh process.
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", SCRIPT.format(more=more)], capture_output=True, text=True, check=True
+        [sys.executable, "-W", "error", "-c", SCRIPT.format(more=more)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=folder,
     )
     return set(done.stdout.split())
 
@@ -29,17 +33,17 @@ def allowed(names):
     return {name for name in names if not name.startswith(("_editable", "__editable"))}
 
 
-def test_import_is_light():
-    assert allowed(installed_modules()) <= {"numpy", "pyneedle"}
+def test_import_is_light(tmp_path):
+    assert allowed(installed_modules(tmp_path)) <= {"numpy", "pyneedle"}
 
 
-def test_training_is_light():
+def test_training_is_light(tmp_path):
     more = """
 ds = pyneedle.make_dataset("square", 2, 100)
 for network in (pyneedle.LocalNetwork(2, 3), pyneedle.GlobalNetwork(2, 3)):
     pyneedle.train(network, ds, epochs=1)
 """
-    assert allowed(installed_modules(more)) <= {"numpy", "pyneedle"}
+    assert allowed(installed_modules(tmp_path, more)) <= {"numpy", "pyneedle"}
 
 
 def test_every_public_name_exists_and_is_documented():

@@ -139,7 +139,7 @@ void compare_training(const NetworkShape& shape, Isa isa, const pn::Penalty& pen
   const pn::TrainingRecord record = pn::train(engine, plan, monitor);
   const std::string what = "training, " + std::string(pn::name(penalty.kind)) + ", " + describe(shape, isa, rows, 8);
   CHECK(record.status == pn::Status::completed);
-  CHECK_EQ(record.best_epoch, expected.best_epoch);
+  CHECK_EQ(record.standing.best_epoch, expected.standing.best_epoch);
   check_near(difference(record.history.train_loss, expected.history.train_loss), 1e-9, what + ", losses");
   check_near(difference(record.history.validation_loss, expected.history.validation_loss), 1e-9, what + ", validation");
   check_near(difference(engine.parameters(), reference.parameters()), 1e-9, what + ", parameters");

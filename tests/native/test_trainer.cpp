@@ -116,7 +116,7 @@ void lowest_validation_loss_is_best() {
   engine.train_sum = [](std::size_t epoch) { return 6.0 * static_cast<double>(epoch + 1); };
   pn::Monitor monitor;
   const pn::TrainingRecord record = pn::train(engine, plan(4, 2, 6), monitor);
-  CHECK_EQ(record.best_epoch, 4);
+  CHECK_EQ(record.standing.best_epoch, 4);
   CHECK((engine.kept == std::vector<std::int64_t>{-1, 0, 1, 4}));  // an equal loss later does not replace
   CHECK(record.history.validation_loss == validation);
   CHECK_EQ(record.history.train_loss.size(), 6u);
@@ -144,7 +144,7 @@ void a_loss_that_is_no_number_ends_the_run() {
       CHECK_EQ(record.history.train_loss.size(), 3u);  // the bad epoch is seen in the history
       CHECK_EQ(record.history.validation_loss.size(), 3u);
       CHECK_EQ(record.history.units.size(), 3u);
-      if (!in_training) CHECK_EQ(record.best_epoch, 1);
+      if (!in_training) CHECK_EQ(record.standing.best_epoch, 1);
     }
   }
 }
@@ -155,7 +155,7 @@ void a_run_that_never_was_finite_keeps_its_start() {
   pn::Monitor monitor;
   const pn::TrainingRecord record = pn::train(engine, plan(4, 4, 5), monitor);
   CHECK(record.status == pn::Status::diverged);
-  CHECK_EQ(record.best_epoch, -1);
+  CHECK_EQ(record.standing.best_epoch, -1);
   CHECK((engine.kept == std::vector<std::int64_t>{-1}));
 }
 
@@ -172,7 +172,7 @@ void stopping_between_steps_keeps_finished_epochs() {
   CHECK_EQ(record.history.units.size(), 2u);
   CHECK_EQ(monitor.steps.load(), 7);
   CHECK_EQ(monitor.epochs.load(), 2);
-  CHECK_EQ(record.best_epoch, 0);
+  CHECK_EQ(record.standing.best_epoch, 0);
 }
 
 void stopping_in_validation_drops_that_epoch() {
@@ -185,7 +185,7 @@ void stopping_in_validation_drops_that_epoch() {
   CHECK(record.status == pn::Status::interrupted);
   CHECK_EQ(record.history.train_loss.size(), 1u);
   CHECK_EQ(record.history.validation_loss.size(), 1u);
-  CHECK_EQ(record.best_epoch, 0);
+  CHECK_EQ(record.standing.best_epoch, 0);
   CHECK((engine.kept == std::vector<std::int64_t>{-1, 0}));
 }
 
@@ -197,7 +197,7 @@ void stopping_before_the_start() {
   CHECK(record.status == pn::Status::interrupted);
   CHECK(engine.batches.empty() || engine.batches[0].empty());
   CHECK(record.history.train_loss.empty());
-  CHECK_EQ(record.best_epoch, -1);
+  CHECK_EQ(record.standing.best_epoch, -1);
 }
 
 }  // namespace
