@@ -22,6 +22,7 @@ from pyneedle.benchmark import (
     PenaltyName,
     Problem,
     What,
+    busy,
     compare,
     comparison_table,
     cores,
@@ -72,8 +73,7 @@ class Outcome:
             what = f"{r.members} runs of {r.network} d={r.d} ({r.kernel}) on {r.threads} threads, to one by one on one"
             lines.append(f"| {what} | {r.ratio} | {' | '.join(goals.ENSEMBLE)} |")
         for a in self.adam:
-            fastest = min(a.ratios, key=lambda peer: a.ratios[peer].median, default="")
-            ratio = f"{a.ratios[fastest]} to {fastest}" if fastest else "no peer"
+            ratio = ", ".join(f"{ratio} to {peer}" for peer, ratio in a.ratios.items()) or "no peer"
             aim = f"{goals.ADAM_PATH_NORM[1]} (reached {a.bandwidth_share:.0%})"
             lines.append(f"| {a.label}, alone | {ratio} | {goals.ADAM_PATH_NORM[0]} | {aim} |")
         return "\n".join(lines)
@@ -140,6 +140,8 @@ class Suite:
         for peer in self._peers:
             if reason := peer.available():
                 self._say(f"{peer.name} skipped: {reason}")
+        if busy(self.outcome.machine):
+            self._say("WARNING: other programs are running; frameworks that wait for their threads lose most by it")
         only = self._options.only
         if only in {None, "steps", "epochs"}:
             self._steps_and_epochs()

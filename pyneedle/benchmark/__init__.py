@@ -7,7 +7,7 @@ asked for.
 from ._compare import Comparison, DisagreementError, compare
 from ._equality import Agreement, Truth
 from ._jax import JaxTrainer
-from ._machine import cores, describe
+from ._machine import busy, cores, describe
 from ._peer import Peer, Trainer, missing, module
 from ._problem import NETWORKS, PENALTIES, WEIGHTS, Array, NetworkName, Parameters, PenaltyName, Problem, make_problem
 from ._quick import QuickResult, quick, shipped_peers
@@ -41,6 +41,7 @@ __all__ = [
     "Truth",
     "What",
     "after_one_epoch",
+    "busy",
     "compare",
     "comparison_table",
     "cores",

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,14 @@ def _processor() -> tuple[str, str]:
             there = set(value.split())
             flags = " ".join(flag for flag in _FLAGS if flag in there)
     return name, flags
+
+
+def busy(machine: Mapping[str, str]) -> bool:
+    """Whether other programs took more than a fifth of the machine before the run, so that ratios mean little."""
+    try:
+        return float(machine["load before the run"]) > 0.2 * int(machine["cores"])
+    except ValueError:  # a system that does not say
+        return False
 
 
 def describe(peers: Sequence[Peer], threads: int) -> dict[str, str]:

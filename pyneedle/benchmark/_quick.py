@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ._compare import Comparison, Say, compare
 from ._jax import JaxPeer
-from ._machine import cores, describe
+from ._machine import busy, cores, describe
 from ._numpy import NumpyPeer
 from ._peer import Peer
 from ._problem import NetworkName, make_problem
@@ -56,6 +56,8 @@ def quick(seconds: float = 120.0, say: Say = lambda _: None) -> QuickResult:
     """
     start, peers = time.monotonic(), shipped_peers()
     machine = describe(peers, cores())
+    if busy(machine):
+        say("WARNING: other programs are running; frameworks that wait for their threads lose most by it")
     rows: list[Comparison] = []
     left_out: list[str] = []
     for network, d in _CASES:
