@@ -102,6 +102,7 @@ def draw_all(folder: Path, peers: Sequence[Peer], options: argparse.Namespace, s
 
 def _draw_axis(path: Path, axis: Axis, rows: dict[NetworkName, list[Comparison]]) -> Path:
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import NullLocator
 
     figure, panels = plt.subplots(1, len(rows), figsize=(4.2 * len(rows), 3.8), squeeze=False, layout="constrained")
     for panel, (network, found) in zip(panels[0], rows.items(), strict=True):
@@ -115,7 +116,7 @@ def _draw_axis(path: Path, axis: Axis, rows: dict[NetworkName, list[Comparison]]
         fixed = ", ".join(f"{k} = {v}" for k, v in FIXED[network].items() if k != axis.name)
         panel.set(title=f"{network} ({fixed})", xlabel=axis.label, ylabel="ms per training step")
         panel.set_xticks(axis.values[network], [str(v) for v in axis.values[network]])
-        panel.minorticks_off()
+        panel.xaxis.set_minor_locator(NullLocator())  # only x: a y axis within a decade is labelled by minor ticks
         panel.grid(visible=True, color="0.9")
     panels[0][0].legend(fontsize="small")
     figure.savefig(path, dpi=150)
@@ -125,15 +126,17 @@ def _draw_axis(path: Path, axis: Axis, rows: dict[NetworkName, list[Comparison]]
 
 def _draw_members(path: Path, rates: dict[str, dict[int, float]], threads: int) -> Path:
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import NullLocator
 
     figure, panel = plt.subplots(figsize=(4.6, 3.8), layout="constrained")
     for (network, found), (marker, line, grey) in zip(rates.items(), STYLES, strict=False):
-        panel.loglog(list(found), list(found.values()), marker=marker, linestyle=line, color=grey, label=network)
+        panel.semilogx(list(found), list(found.values()), marker=marker, linestyle=line, color=grey, label=network)
     panel.set(
         title=f"ensembles, d = 20, B = 80, {threads} threads", xlabel="members", ylabel="steps per second, all members"
     )
     panel.set_xticks(MEMBERS, [str(m) for m in MEMBERS])
-    panel.minorticks_off()
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.set_ylim(bottom=0.0)
     panel.grid(visible=True, color="0.9")
     panel.legend()
     figure.savefig(path, dpi=150)
