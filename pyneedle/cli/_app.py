@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 import pyneedle
+from pyneedle.cli.bench import bench
 from pyneedle.cli.doctor import doctor
 from pyneedle.cli.train import train
 
@@ -17,6 +18,7 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(doctor)
+app.command()(bench)
 
 
 def _print_version(wanted: bool) -> None:
