@@ -189,6 +189,33 @@ void stopping_in_validation_drops_that_epoch() {
   CHECK((engine.kept == std::vector<std::int64_t>{-1, 0}));
 }
 
+// From the standing that a run left, the next one takes the steps, orders and best epoch that the whole run has.
+void a_resumed_run_goes_on_where_it_stood() {
+  const std::vector<double> validation{5.0, 3.0, 4.0, 3.5, 2.0, 2.5};
+  FakeEngine whole(6), first(6), second(6);
+  for (FakeEngine* engine : {&whole, &first}) {
+    engine->validation = [&validation](std::size_t epoch) { return validation[epoch]; };
+  }
+  second.validation = [&validation](std::size_t epoch) { return validation[epoch + 3]; };
+  pn::Monitor monitors[3];
+  const pn::TrainingRecord expected = pn::train(whole, plan(6, 4, 6), monitors[0]);
+  const pn::TrainingRecord half = pn::train(first, plan(6, 4, 3), monitors[1]);
+  CHECK_EQ(half.standing.epochs, 3);
+  CHECK_EQ(half.standing.best_epoch, 1);
+  pn::TrainingPlan rest = plan(6, 4, 6);
+  rest.start = half.standing;
+  const pn::TrainingRecord record = pn::train(second, rest, monitors[2]);
+  CHECK_EQ(second.orders.size(), 3u);
+  for (std::size_t e = 0; e < 3; ++e) {
+    CHECK(second.orders[e] == whole.orders[e + 3]);
+    for (std::size_t b = 0; b < 2; ++b) CHECK_EQ(second.batches[e][b].t, whole.batches[e + 3][b].t);
+  }
+  CHECK((second.kept == std::vector<std::int64_t>{1}));  // not its start: the best one so far is kept elsewhere
+  CHECK_EQ(record.standing.best_epoch, expected.standing.best_epoch);
+  CHECK_EQ(record.standing.steps, expected.standing.steps);
+  CHECK_EQ(record.standing.best_validation_loss, expected.standing.best_validation_loss);
+}
+
 void stopping_before_the_start() {
   FakeEngine engine(6);
   pn::Monitor monitor;
@@ -211,6 +238,7 @@ int main() {
   a_run_that_never_was_finite_keeps_its_start();
   stopping_between_steps_keeps_finished_epochs();
   stopping_in_validation_drops_that_epoch();
+  a_resumed_run_goes_on_where_it_stood();
   stopping_before_the_start();
   return pn::test::report();
 }
