@@ -22,6 +22,7 @@ CpuEngine<T>::CpuEngine(const EngineSettings& settings, Isa isa, const EngineDat
       prediction_(piece_rows(settings.batch_size)), activity_(shape_) {
   std::copy_n(initial, parameters_.size(), parameters_.data());
   adam_.prepare(parameters_.data());
+  listener_ = kernel_->track(parameters_.data());
   kernel_->attach(data_.train_x, data_.train_rows);
   kernel_->attach(data_.validation_x, data_.validation_rows);
 }
@@ -36,8 +37,9 @@ template <class T>
 void CpuEngine<T>::step(std::int64_t first, std::int64_t count, std::int64_t t) {
   const FlushDenormals flush;
   const Rows<T> batch{data_.train_x, data_.train_y, order_ + first, count, shape_.inputs};
-  epoch_loss_ += kernel_->loss_and_gradient(parameters_.data(), batch, gradient_.data());
-  adam_.step({parameters_.data(), gradient_.data(), m_.data(), v_.data()}, t);
+  RowGradient<T> w2;
+  epoch_loss_ += kernel_->loss_and_rows(parameters_.data(), batch, gradient_.data(), w2);
+  adam_.step({parameters_.data(), gradient_.data(), m_.data(), v_.data()}, t, w2, listener_);
 }
 
 template <class T>

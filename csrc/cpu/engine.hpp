@@ -54,6 +54,7 @@ class CpuEngine final : public Engine {
   EngineData<T> data_;
   ThreadPool pool_;
   std::unique_ptr<Kernel<T>> kernel_;
+  RowListener* listener_ = nullptr;  // the kernel's, where it has one
   AdamPass<T> adam_;
   Buffer<T> parameters_, best_, m_, v_, gradient_;  // (layout.size,)
   Buffer<T> prediction_;                            // (rows of an evaluation's piece,)

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "cpu/active_kernel.hpp"
 #include "cpu/blas.hpp"
 #include "cpu/block_kernel.hpp"
 #include "cpu/dense_kernel.hpp"
@@ -11,7 +12,10 @@ namespace pn::cpu {
 
 bool needs_blas(const NetworkShape& shape) { return shape.blocks() == 1 && shape.block_in > 1; }
 
-std::vector<std::string> kernels_of(const NetworkShape&) { return {"direct"}; }
+std::vector<std::string> kernels_of(const NetworkShape& shape) {
+  if (has_active_kernel(shape)) return {"active", "direct"};
+  return {"direct"};
+}
 
 template <class T>
 std::unique_ptr<Kernel<T>> make_kernel(std::string_view kernel, const NetworkShape& shape, Isa isa, ThreadPool& pool,
@@ -25,6 +29,7 @@ std::unique_ptr<Kernel<T>> make_kernel(std::string_view kernel, const NetworkSha
   }
   if (!needs_blas(shape)) return make_block_kernel<T>(shape, isa, pool);
   if (!blas::loaded()) throw std::runtime_error("a dense network needs OpenBLAS, which is not loaded");
+  if (wanted == "active") return make_active_kernel<T>(shape, isa, pool, batch);
   return make_dense_kernel<T>(shape, isa, pool, batch);
 }
 

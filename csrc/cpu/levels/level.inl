@@ -8,6 +8,7 @@
 #include "cpu/levels/adam_rows.inl"
 #include "cpu/levels/block_tile.inl"
 #include "cpu/levels/dense_rows.inl"
+#include "cpu/levels/active_rows.inl"
 
 #define PN_JOIN_(a, b) a##b
 #define PN_JOIN(a, b) PN_JOIN_(a, b)
@@ -20,7 +21,8 @@ const Table<T>& PN_JOIN(table_, PN_LEVEL)();
 #define PN_TABLE(T)                                                                                     \
   template <>                                                                                           \
   const Table<T>& PN_JOIN(table_, PN_LEVEL)<T>() {                                                      \
-    static constexpr Table<T> t{block_tile_functions<T>(), dense_row_functions<T>(), adam_row_functions<T>()}; \
+    static constexpr Table<T> t{block_tile_functions<T>(), dense_row_functions<T>(), adam_row_functions<T>(), \
+                                active_row_functions<T>()};                                               \
     return t;                                                                                           \
   }
 PN_TABLE(float)
