@@ -43,8 +43,8 @@ void require_kernel(const NetworkShape& shape, const std::string& kernel) {
   cpu::make_kernel<float>(kernel, shape, cpu::active_level(), alone, 1);
 }
 
-// What a run leaves, without Python objects, so that it can be made without the GIL. Parameters are widened to double, which
-// loses nothing.
+// What a run leaves, without Python objects, so that it can be made without the GIL. Parameters are widened to double,
+// which loses nothing.
 struct Outcome {
   TrainingRecord record;
   std::vector<double> best, last;
@@ -93,7 +93,8 @@ Outcome run(const Job& job, int threads, cpu::Isa isa, Monitor& monitor) {
 class Crew {
  public:
   Crew(const std::vector<const Job*>& jobs, int threads, cpu::Isa isa)
-      : jobs_(jobs), threads_(threads), isa_(isa), monitors_(jobs.size()), started_(jobs.size()), outcomes_(jobs.size()) {}
+      : jobs_(jobs), threads_(threads), isa_(isa), monitors_(jobs.size()), started_(jobs.size()),
+        outcomes_(jobs.size()) {}
 
   // Without the GIL. tick() is called about every 50 ms with it held by nobody; when it throws, the runs are stopped.
   template <class Tick>
@@ -126,7 +127,8 @@ class Crew {
     std::vector<Progress> list;
     for (std::size_t i = 0; i < jobs_.size(); ++i) {
       const Monitor& m = monitors_[i];
-      list.push_back({m.steps, m.epochs, m.train_loss, m.validation_loss, m.best_validation_loss, started_[i], m.finished});
+      list.push_back(
+          {m.steps, m.epochs, m.train_loss, m.validation_loss, m.best_validation_loss, started_[i], m.finished});
     }
     return list;
   }
@@ -168,7 +170,7 @@ class Crew {
   std::exception_ptr error_;
 };
 
-py::array unit_array(const History& history, std::int32_t layers, std::int64_t UnitCounts::*member) {
+py::array unit_array(const History& history, std::int32_t layers, std::int64_t UnitCounts::* member) {
   const auto epochs = static_cast<py::ssize_t>(history.units.size());
   py::array_t<std::int64_t> out({epochs, static_cast<py::ssize_t>(layers)});
   auto view = out.mutable_unchecked<2>();
@@ -247,12 +249,13 @@ class Watch {
 
 }  // namespace
 
-Job::Job(const NetworkShape& shape_, py::array initial_, py::array train_x_, py::array train_y_, py::array validation_x_,
-         py::array validation_y_, std::int64_t epochs, std::int64_t batch_size, const AdamSettings& adam_,
-         const Penalty& penalty_, std::uint64_t seed, const std::string& kernel_, bool shuffle)
-    : shape(shape_), dtype(float_dtype(initial_, "initial")), initial(std::move(initial_)), train_x(std::move(train_x_)),
-      train_y(std::move(train_y_)), validation_x(std::move(validation_x_)), validation_y(std::move(validation_y_)),
-      adam(adam_), penalty(penalty_), kernel(kernel_) {
+Job::Job(const NetworkShape& shape_, py::array initial_, py::array train_x_, py::array train_y_,
+         py::array validation_x_, py::array validation_y_, std::int64_t epochs, std::int64_t batch_size,
+         const AdamSettings& adam_, const Penalty& penalty_, std::uint64_t seed, const std::string& kernel_,
+         bool shuffle)
+    : shape(shape_), dtype(float_dtype(initial_, "initial")), initial(std::move(initial_)),
+      train_x(std::move(train_x_)), train_y(std::move(train_y_)), validation_x(std::move(validation_x_)),
+      validation_y(std::move(validation_y_)), adam(adam_), penalty(penalty_), kernel(kernel_) {
   const std::int64_t size = parameter_layout(shape).size;
   require(initial, "initial", dtype, {size});
   const std::int64_t rows = row_count(train_x, "train_x");

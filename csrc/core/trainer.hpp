@@ -40,7 +40,8 @@ class Engine {
   virtual void begin_epoch(const std::uint32_t* order) = 0;  // order: (training rows,); read until the next call
   // Forward, backward and Adam step t (from 1) on rows order[first .. first+count).
   virtual void step(std::int64_t first, std::int64_t count, std::int64_t t) = 0;
-  virtual double epoch_loss() = 0;  // sum over the epoch's batches of each batch's mean squared error, before its update
+  virtual double epoch_loss() = 0;  // sum over the epoch's batches of each batch's mean squared error, before its
+                                    // update
   virtual Evaluation evaluate(Split split, const ShouldStop& stop) = 0;
   virtual void keep_best() = 0;  // copies the parameters to the best ones
 };
@@ -77,8 +78,8 @@ struct Monitor {
   std::atomic<bool> finished{false};
 };
 
-// Runs the plan. A NaN or infinite loss ends it with Status::diverged, monitor.stop with Status::interrupted; either way
-// the record holds the epochs that were finished and the engine the best parameters of these.
+// Runs the plan. A NaN or infinite loss ends it with Status::diverged, monitor.stop with Status::interrupted; either
+// way the record holds the epochs that were finished and the engine the best parameters of these.
 TrainingRecord train(Engine& engine, const TrainingPlan& plan, Monitor& monitor);
 
 }  // namespace pn

@@ -105,8 +105,8 @@ void AdamPass<T>::update_hidden_rows(const AdamState<T>& state, const Step& step
   });
 }
 
-// Whether a row with gradient 0 that a step leaves as it is will be left so by all further such steps: m / sqrt(v) falls by
-// beta1 / sqrt(beta2) a step, and the step size grows by less than sqrt(1 - beta2^(t+1)) / sqrt(1 - beta2^t).
+// Whether a row with gradient 0 that a step leaves as it is will be left so by all further such steps: m / sqrt(v)
+// falls by beta1 / sqrt(beta2) a step, and the step size grows by less than sqrt(1 - beta2^(t+1)) / sqrt(1 - beta2^t).
 template <class T>
 bool AdamPass<T>::may_rest(std::int64_t t) const {
   if (penalty_.kind != PenaltyKind::none || settings_.weight_decay != 0.0 || settings_.epsilon <= 0.0) return false;

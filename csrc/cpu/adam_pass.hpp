@@ -74,12 +74,12 @@ class AdamPass {
   std::vector<Stretch> stretches_;  // of all tensors, W2 last, or of the biases alone under a path norm
   std::size_t without_w2_ = 0;      // how many of them are not W2's
   Tiling row_chunks_;               // of the rows of W2
-  // Rows of W2 at rest, per unit of a dense network: the step that no longer changed them, or 0. Their moments stay as that
-  // step left them, until a gradient wakes the row.
+  // Rows of W2 at rest, per unit of a dense network: the step that no longer changed them, or 0. Their moments stay as
+  // that step left them, until a gradient wakes the row.
   std::vector<std::int64_t> rest_since_;
   Buffer<T> zeros_;  // (width,) a gradient
-  // Path norm, per group: c_j = sum_i |w1_ji|, e_j = sum_k |w3_k| |W2_kj|, q_k = sum_j |W2_kj| c_j; each (groups, width).
-  // With one hidden layer e_j = |w_j| and q_k = c_k.
+  // Path norm, per group: c_j = sum_i |w1_ji|, e_j = sum_k |w3_k| |W2_kj|, q_k = sum_j |W2_kj| c_j; each (groups,
+  // width). With one hidden layer e_j = |w_j| and q_k = c_k.
   Buffer<T> c_, old_c_, e_, q_, old_w3_;
   Buffer<T> partial_e_;  // (groups, row chunks, width)
 };

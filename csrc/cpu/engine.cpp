@@ -7,7 +7,8 @@
 namespace pn::cpu {
 namespace {
 
-constexpr std::int64_t kLeastPiece = 256, kMostPiece = 4096;  // rows of an evaluation between two looks at the stop request
+constexpr std::int64_t kLeastPiece = 256,
+                       kMostPiece = 4096;  // rows of an evaluation between two looks at the stop request
 
 std::int64_t piece_rows(std::int64_t batch_size) { return std::clamp(batch_size, kLeastPiece, kMostPiece); }
 

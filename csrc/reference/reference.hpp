@@ -1,5 +1,5 @@
-// The plain float64 implementation that everything is tested against: one row at a time, textbook formulas, no structure
-// used, nothing shared with the fast code but the shapes.
+// The plain float64 implementation that everything is tested against: one row at a time, textbook formulas, no
+// structure used, nothing shared with the fast code but the shapes.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +29,8 @@ double loss_and_gradient(const NetworkShape& shape, const double* parameters, co
 double path_norm(const NetworkShape& shape, const double* parameters);
 
 // One step on every parameter; gradient includes the penalty's.
-void adam(const NetworkShape& shape, const AdamSettings& settings, std::int64_t t, const double* gradient, double* parameters,
-          double* m, double* v);
+void adam(const NetworkShape& shape, const AdamSettings& settings, std::int64_t t, const double* gradient,
+          double* parameters, double* m, double* v);
 
 struct EngineData {
   std::vector<double> train_x, train_y, validation_x, validation_y;
