@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy_openblas32
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pathlib import Path
 
 from pyneedle import _native
 
@@ -110,8 +111,10 @@ def test_gradient_at_awkward_sizes(width, n):
 @pytest.mark.parametrize("penalty", PENALTIES, ids=lambda p: p[0])
 @pytest.mark.parametrize("d", [4, 8, 20])
 def test_gradient_along_a_training(d, penalty):
-    """At the start, during the collapse and after it: float64 within 1e-12 of direct and reference, float32 within twice
-    the textbook order's error."""
+    """At the start, during the collapse and after it, against direct and reference.
+
+    float64 within 1e-12, float32 within twice the textbook order's error.
+    """
     width, n, batch = 50 * d, 6400, 400
     x, y = data(d, n, "float64")
     start = flat(initial(d, width, np.random.default_rng(d)), "float64")
@@ -148,7 +151,7 @@ def check_float32(net, p, batches, d, width):
 
 @pytest.mark.parametrize("penalty", PENALTIES, ids=lambda p: p[0])
 def test_training_is_direct_training(penalty):
-    """The same function, so the same path; rounding grows along it, hence float64, few epochs and a loose bound at its end."""
+    """The same function, so the same path; rounding grows along it, hence float64, few epochs and a loose last bound."""
     d, width = 8, 400
     x, y = data(d, 6400, "float64")
     start = flat(initial(d, width, np.random.default_rng(0)), "float64")
@@ -199,8 +202,10 @@ def test_what_is_not_finite_shows(name, value):
     dtype=st.sampled_from(["float32", "float64"]),
 )
 def test_no_certificate_lies(seed, width, weight_scale, margin, later, side, dtype):
-    """Biases of layer 2 are set so that every unit is dead (or on) on the first piece by a margin; then come larger rows.
-    A unit wrongly taken for dead or on would change the output by more than rounding can."""
+    """Biases of layer 2 make every unit dead (or on) on the first piece by a margin; then come larger rows.
+
+    A unit wrongly taken for dead or on would change the output by more than rounding can.
+    """
     d = 3
     rng = np.random.default_rng(seed)
     x = rng.uniform(-1, 1, (3 * PIECE, d))
