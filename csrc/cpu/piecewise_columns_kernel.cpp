@@ -20,6 +20,7 @@ namespace {
 constexpr std::int64_t kTeams = 8;
 constexpr std::int64_t kMostSlabRows = 4096;    // of a forward pass: it copies the data, a slab at a time
 constexpr std::int64_t kParallelPoints = 4096;  // fewer are not worth waking other threads
+constexpr std::int64_t kTurnRows = 16;           // turned over at a time: whole vectors of any level
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 // A batch is turned over, so that an input's points are contiguous. Then every input's pieces are built and evaluated;
@@ -137,9 +138,11 @@ class ColumnsKernel final : public Kernel<T> {
 
   // x_: (inputs, stride).
   void turn_over(const Rows<T>& rows) {
-    for (std::int64_t b = 0; b < rows.count; ++b) {
-      const T* row = rows.x + rows.row(b) * shape_.inputs;
-      for (std::int64_t i = 0; i < shape_.inputs; ++i) x_[i * stride_ + b] = row[i];
+    const auto tile = [&](std::int64_t first) { return row_block(rows.slice(first, std::min(kTurnRows, rows.count - first))); };
+    functions_.fetch_rows(tile(0));
+    for (std::int64_t first = 0; first < rows.count; first += kTurnRows) {
+      if (first + kTurnRows < rows.count) functions_.fetch_rows(tile(first + kTurnRows));
+      functions_.copy_columns(tile(first), x_.data() + first, stride_);
     }
   }
 

@@ -142,16 +142,18 @@ class SharedKernel final : public Kernel<T> {
   // Looks up a block of rows; their sums are in thread.output.
   void evaluate(const Rows<T>& rows, const CellTable& cells, Thread& thread) {
     const std::int64_t inputs = shape_.inputs;
-    for (std::int64_t b = 0; b < rows.count; ++b)
-      std::copy_n(rows.x + rows.row(b) * inputs, inputs, thread.x.data() + b * inputs);
+    functions_.copy_rows(row_block(rows), thread.x.data());
     functions_.find(grid_, pieces_.view(), cells, thread.x.data(), rows.count * inputs, thread.points.view());
     functions_.sum_rows(pieces_.view(), cells, thread.points.view(), rows.count, inputs, thread.output.data());
   }
 
   template <class Body>
   void for_blocks(const Rows<T>& rows, Body body) const {
+    const auto block = [&](std::int64_t first) { return rows.slice(first, std::min(block_rows_, rows.count - first)); };
+    functions_.fetch_rows(row_block(block(0)));
     for (std::int64_t first = 0; first < rows.count; first += block_rows_) {
-      body(rows.slice(first, std::min(block_rows_, rows.count - first)), first);
+      if (first + block_rows_ < rows.count) functions_.fetch_rows(row_block(block(first + block_rows_)));
+      body(block(first), first);
     }
   }
 

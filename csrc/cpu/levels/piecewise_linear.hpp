@@ -60,12 +60,14 @@ struct BuildScratch {
   std::int32_t* last_range;             // (width,)
 };
 
+constexpr std::int64_t kMostCells = 1024;  // of a grid
+
 // Tables over the cells of a grid, 16 bytes a cell, and which cells hold a breakpoint.
 struct CellTable {
   std::int64_t cells;        // a multiple of 64
   double* line;              // (cells, 2) slope and intercept; zeros where the cell is split by a breakpoint
   double* moment;            // (cells, 2) sums of r x and r; all zero between steps
-  std::uint8_t* split;       // (cells,)
+  std::uint8_t* split;       // (kMostCells,) which cells are split; in a form that each level has for itself
   std::int32_t* breakpoint;  // (cells,) the first one of a split cell
   std::uint8_t* hit;         // (cells,) whether a point has been there, for the activity of units
 };
@@ -79,8 +81,22 @@ struct Points {
   std::int32_t* place;    // (capacity,) of the listed points
 };
 
+// Some rows of a batch, as cpu/kernel.hpp's Rows.
+template <class T>
+struct RowBlock {
+  const T* x;                  // x: (n, inputs)
+  const std::uint32_t* index;  // (count,) or null: rows first ..
+  std::int64_t first, count, inputs;
+};
+
 template <class T>
 struct PiecewiseLinearFunctions {
+  // Asks for the rows' data, which will be wanted soon.
+  void (*fetch_rows)(const RowBlock<T>& rows);
+  // out: (count, inputs).
+  void (*copy_rows)(const RowBlock<T>& rows, T* out);
+  // out: (inputs, stride); the stride leaves room for whole vectors.
+  void (*copy_columns)(const RowBlock<T>& rows, T* out, std::int64_t stride);
   // Builds the pieces. False: the capacity did not suffice; the pieces are of no use then.
   bool (*build)(const BlockWeights<T>& block, const piecewise::Range& range, const BuildScratch<T>& scratch,
                 Pieces& pieces);

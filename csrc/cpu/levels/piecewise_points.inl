@@ -2,7 +2,7 @@
 #pragma once
 
 #include "cpu/levels/piecewise_linear.hpp"
-#include "cpu/levels/widening.inl"
+#include "cpu/levels/piecewise_find.inl"
 
 namespace pn::cpu {
 namespace {
@@ -13,8 +13,6 @@ typedef double Pair __attribute__((vector_size(16)));
 inline __attribute__((always_inline)) Pair& pair_at(double* base, std::uint32_t byte_offset) {
   return *reinterpret_cast<Pair*>(reinterpret_cast<char*>(base) + byte_offset);
 }
-
-constexpr std::uint32_t kPairBytes = 16;
 
 // The largest T that is not above a breakpoint: a T is right of one exactly if it is right of the other.
 template <class T>
@@ -36,7 +34,7 @@ void fill_cells(const piecewise::Grid<T>& grid, Pieces& pieces, const CellTable&
     pieces.cell[q] = static_cast<std::int32_t>(piecewise::cell_coordinate(rounded_down<T>(pieces.breakpoint[q]), grid));
   }
   pieces.cell[pieces.count] = static_cast<std::int32_t>(table.cells);
-  __builtin_memset(table.split, 0, static_cast<std::size_t>(table.cells));
+  clear_split(table);
   std::int64_t cell = 0;
   for (std::int64_t q = 0; q <= pieces.count; ++q) {
     const Pair line = pair_at(pieces.line, static_cast<std::uint32_t>(4 * q * 8));
@@ -44,39 +42,9 @@ void fill_cells(const piecewise::Grid<T>& grid, Pieces& pieces, const CellTable&
     for (; cell < next; ++cell) pair_at(table.line, static_cast<std::uint32_t>(cell) * kPairBytes) = line;
     if (q == pieces.count || cell > next) continue;
     pair_at(table.line, static_cast<std::uint32_t>(cell) * kPairBytes) = Pair{};
-    table.split[cell] = 1;
+    mark_split(table, cell);
     table.breakpoint[cell] = static_cast<std::int32_t>(q);
     ++cell;
-  }
-}
-
-inline std::int32_t place_of(const Pieces& pieces, const CellTable& table, std::int64_t cell, double x) {
-  std::int64_t q = table.breakpoint[cell];
-  auto place = static_cast<std::int32_t>(2 * q);
-  do {
-    place += piecewise::places_passed(x, pieces.breakpoint[q]);
-    ++q;
-  } while (pieces.cell[q] == cell);
-  return place;
-}
-
-template <class T>
-void find_points(const piecewise::Grid<T>& grid, const Pieces& pieces, const CellTable& table, const T* x,
-                 std::int64_t count, Points& points) {
-  std::int64_t listed = 0;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const auto cell = static_cast<std::int32_t>(piecewise::cell_coordinate(x[i], grid));
-    points.offset[i] = static_cast<std::uint32_t>(cell) * kPairBytes;
-    points.pair[2 * i] = static_cast<double>(x[i]);
-    points.pair[2 * i + 1] = 1.0;
-    points.listed[listed] = static_cast<std::uint32_t>(i);
-    listed += table.split[cell];
-  }
-  points.count = count;
-  points.listed_count = listed;
-  for (std::int64_t e = 0; e < listed; ++e) {
-    const std::uint32_t i = points.listed[e];
-    points.place[e] = place_of(pieces, table, points.offset[i] / kPairBytes, points.pair[2 * i]);
   }
 }
 
