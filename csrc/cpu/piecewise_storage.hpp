@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include "core/network.hpp"
 #include "cpu/buffer.hpp"
@@ -58,35 +59,38 @@ class BuildStore {
   const BuildScratch<T>& view() const { return view_; }
 
  private:
-  BuildStore(std::int64_t width, bool two) : BuildStore(width, two ? padded_units(width) : 0, two ? width : 0) {}
-  BuildStore(std::int64_t width, std::int64_t padded, std::int64_t units)
-      : hinge_(width),
-        fall_slope_((units + 1) * padded),
-        fall_intercept_((units + 1) * padded),
-        rows_(4 * padded),
-        side_(width),
-        w2t_(padded * padded),
-        crossing_(units),
-        last_range_(units) {
-    double* row = rows_.data();
-    view_ = {hinge_.data(),
-             side_.data(),
-             w2t_.data(),
-             row,
-             row + padded,
-             fall_slope_.data(),
-             fall_intercept_.data(),
-             row + 2 * padded,
-             row + 3 * padded,
-             crossing_.data(),
-             last_range_.data()};
+  BuildStore(std::int64_t width, bool two) : BuildStore(width, two ? width : 0, two ? w2t_stride(width) : 0) {}
+  BuildStore(std::int64_t width, std::int64_t units, std::int64_t stride)
+      : hinge_(width), fall_sum_((units + 1) * 2 * kWalkUnits), line_sum_((units + 1) * 2 * kRowUnits),
+        w3_(padded_units(units)), side_(width), w2t_(stride * stride), pass_(units), crossing_(units * (units + 1)),
+        number_(width + 1 + 3 * units + 2 * (units + 2)), crossing_order_(units * (units + 1)), positive_(padded_units(units)) {
+    std::int32_t* number = number_.data();
+    const auto take = [&number](std::int64_t count) { return std::exchange(number, number + count); };
+    view_.hinge = hinge_.data();
+    view_.side = side_.data();
+    view_.on = take(width + 1);
+    view_.falling = take(units);
+    view_.w2t = w2t_.data();
+    view_.pass = pass_.data();
+    view_.pass_end = take(units);
+    view_.fall_sum = fall_sum_.data();
+    view_.line_sum = line_sum_.data();
+    view_.w3 = w3_.data();
+    view_.crossing = crossing_.data();
+    view_.crossing_order = crossing_order_.data();
+    view_.crossing_first = take(units + 2);
+    view_.crossing_next = take(units + 2);
+    view_.last_range = take(units);
+    view_.positive = positive_.data();
   }
 
-  Buffer<double> hinge_, fall_slope_, fall_intercept_, rows_;
+  Buffer<double> hinge_, fall_sum_, line_sum_, w3_;
   Buffer<piecewise::Side> side_;
   Buffer<T> w2t_;
+  Buffer<HingePass<T>> pass_;
   Buffer<ZeroCrossing> crossing_;
-  Buffer<std::int32_t> last_range_;
+  Buffer<std::int32_t> number_, crossing_order_;
+  Buffer<std::uint8_t> positive_;
   BuildScratch<T> view_;
 };
 

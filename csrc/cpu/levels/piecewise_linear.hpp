@@ -36,28 +36,48 @@ PN_INLINE std::int64_t places(const Pieces& pieces) { return 2 * pieces.count + 
 constexpr std::int64_t kRowUnits = 8;
 PN_INLINE std::int64_t padded_units(std::int64_t width) { return (width + kRowUnits - 1) / kRowUnits * kRowUnits; }
 
+PN_INLINE std::int64_t w2t_stride(std::int64_t width) { return (width + 15) / 16 * 16; }  // whole tiles of any level
+
 struct ZeroCrossing {
   double at;
   double slope, intercept;  // of w3_k z_k: what the block's function gains (rises) or loses there
-  std::int32_t unit;
+  std::int32_t unit, pass;
   bool rises;
 };
 
-// Working memory of a build; rows are padded_units(width) long.
+// A hinge on the walk from left to right.
+template <class T>
+struct HingePass {
+  double at;
+  double w, b;      // what rises there: w1 and b1 of the unit, or zeros
+  const T* column;  // of W2, the unit's
+  std::int32_t falling_after;  // units that fall right of it
+};
+
+// Units of layer 2 that walk together, at most.
+constexpr std::int64_t kWalkUnits = 32;
+
+// Working memory of a build.
 template <class T>
 struct BuildScratch {
   double* hinge;          // (width,)
   piecewise::Side* side;  // (width,)
-  T* w2t;                 // (padded, padded) W2 transposed
-  // Each layer-2 preactivation is (rise_slope + fall_slope) x + rise_intercept + fall_intercept: the units that are
-  // always on or rise, summed from the left, and those that fall, summed from the right, so that nothing is ever
-  // subtracted.
-  double *rise_slope, *rise_intercept;  // (padded,)
-  double *fall_slope, *fall_intercept;  // (width + 1, padded): row r has the r rightmost falling units
-  double* z;                            // (padded,) preactivations at the left end of the interval
-  double* w3;                           // (padded,)
-  ZeroCrossing* crossing;               // (width,)
-  std::int32_t* last_range;             // (width,)
+  std::int32_t* on;       // (width + 1,) units of layer 1 that are always on
+  // The rest: with two hidden layers only.
+  std::int32_t* falling;  // (width,) units that fall, from the right
+  T* w2t;                 // (stride, stride) W2 transposed
+  HingePass<T>* pass;     // (width,)
+  std::int32_t* pass_end;  // (width,) of the hinges at one place
+  // Each layer-2 preactivation is a sum over the units that are on or rise, from the left, and over those that fall, from
+  // the right, so that nothing is ever subtracted. Row r of the latter has the r rightmost ones.
+  double* fall_sum;  // (width + 1, 2 kWalkUnits) slopes and intercepts
+  double* line_sum;  // (width + 1, 2, lanes) of the block's function at the left end of each interval
+  double* w3;        // (padded,)
+  ZeroCrossing* crossing;        // (width (width + 1),)
+  std::int32_t* crossing_order;  // the same
+  std::int32_t *crossing_first, *crossing_next;  // (width + 2,) by interval
+  std::int32_t* last_range;  // (width,)
+  std::uint8_t* positive;    // (padded,) units that are on at the right end
 };
 
 constexpr std::int64_t kMostCells = 1024;  // of a grid
