@@ -86,7 +86,7 @@ class SharedKernel final : public Kernel<T> {
  private:
   struct Thread {
     Thread(const NetworkShape& shape, std::int64_t rows, std::int64_t places)
-        : points(rows * shape.inputs), x(rows * shape.inputs + kVectorSlack), output(rows), place_hit(places) {}
+        : points(rows * shape.inputs, shape.inputs), x(rows * shape.inputs + kVectorSlack), output(rows), place_hit(places) {}
     CellStore cells;
     PointStore points;
     Buffer<T> x;            // (block rows, inputs)
@@ -143,7 +143,7 @@ class SharedKernel final : public Kernel<T> {
   void evaluate(const Rows<T>& rows, const CellTable& cells, Thread& thread) {
     const std::int64_t inputs = shape_.inputs;
     functions_.copy_rows(row_block(rows), thread.x.data());
-    functions_.find(grid_, pieces_.view(), cells, thread.x.data(), rows.count * inputs, thread.points.view());
+    functions_.find_rows(grid_, pieces_.view(), cells, thread.x.data(), rows.count * inputs, thread.points.view());
     functions_.sum_rows(pieces_.view(), cells, thread.points.view(), rows.count, inputs, thread.output.data());
   }
 
@@ -164,7 +164,7 @@ class SharedKernel final : public Kernel<T> {
     for_blocks(rows, [&](const Rows<T>& block, std::int64_t) {
       evaluate(block, cells, thread);
       loss += residual_in_place(block, batch, thread.output.data());
-      functions_.add_moments(cells, thread.points.view(), block.count, shape_.inputs, thread.output.data(), moment);
+      functions_.add_row_moments(cells, thread.points.view(), block.count, shape_.inputs, thread.output.data(), moment);
     });
     functions_.fold(pieces_.view(), cells, moment);
     return loss;

@@ -16,9 +16,9 @@ constexpr std::int64_t kVectorSlack = 16;   // elements that a level may write b
 class PieceStore {
  public:
   PieceStore(std::int64_t width, std::int32_t hidden_layers, std::int64_t breakpoints, std::int64_t ranges)
-      : breakpoint_(breakpoints),
+      : breakpoint_(breakpoints + kVectorSlack),
         line_(2 * (2 * breakpoints + 1)),
-        cell_(breakpoints + 1),
+        cell_(breakpoints + kVectorSlack),
         edge_(width),
         first_range_(hidden_layers == 2 ? width : 0),
         rises_(width),
@@ -114,18 +114,21 @@ class CellStore {
 
 class PointStore {
  public:
-  explicit PointStore(std::int64_t capacity)
-      : pair_(2 * (capacity + kVectorSlack)),
+  // Of one input, or of rows of several.
+  explicit PointStore(std::int64_t capacity, std::int64_t inputs = 0)
+      : pair_(inputs > 0 ? 2 * (capacity + kVectorSlack) : 0),
         offset_(capacity + kVectorSlack),
+        row_(inputs > 0 ? capacity : 0),
         listed_(capacity + kVectorSlack),
-        place_(capacity + kVectorSlack) {
-    view_ = {0, 0, offset_.data(), pair_.data(), listed_.data(), place_.data()};
+        place_(capacity) {
+    for (std::int64_t i = 0; i < row_.size(); ++i) row_[i] = static_cast<std::uint32_t>(i / inputs);
+    view_ = {0, 0, offset_.data(), pair_.data(), row_.data(), listed_.data(), place_.data()};
   }
   Points& view() { return view_; }
 
  private:
   Buffer<double> pair_;
-  Buffer<std::uint32_t> offset_, listed_;
+  Buffer<std::uint32_t> offset_, row_, listed_;
   Buffer<std::int32_t> place_;
   Points view_;
 };

@@ -92,11 +92,12 @@ struct CellTable {
   std::uint8_t* hit;         // (cells,) whether a point has been there, for the activity of units
 };
 
-// A stretch of points of one block or of all blocks of a shared network.
+// A stretch of points: of one input, or rows of all inputs of a shared network. Room for a few more, which levels overwrite.
 struct Points {
   std::int64_t count = 0, listed_count = 0;
   std::uint32_t* offset;  // (capacity,) 16 times the cell
-  double* pair;           // (capacity, 2) x and 1
+  double* pair;           // (capacity, 2) x and 1; rows only
+  std::uint32_t* row;     // (capacity,) of each point; rows only
   std::uint32_t* listed;  // (capacity,) points in split cells
   std::int32_t* place;    // (capacity,) of the listed points
 };
@@ -122,17 +123,24 @@ struct PiecewiseLinearFunctions {
                 Pieces& pieces);
   // Cells of the breakpoints, and the cell table.
   void (*fill_cells)(const piecewise::Grid<T>& grid, Pieces& pieces, const CellTable& table);
-  // Cells of points x: (count,), and the list of those in split cells, with their places.
-  void (*find)(const piecewise::Grid<T>& grid, const Pieces& pieces, const CellTable& table, const T* x,
-               std::int64_t count, Points& points);
+  // Cells of points x: (count,), and the list of those in split cells, with their places. x: with room for whole vectors.
+  void (*find_rows)(const piecewise::Grid<T>& grid, const Pieces& pieces, const CellTable& table, const T* x,
+                    std::int64_t count, Points& points);
+  void (*find_column)(const piecewise::Grid<T>& grid, const Pieces& pieces, const CellTable& table, const T* x,
+                      std::int64_t count, Points& points);
   // output: (rows,) = sum over the row's points of the block's function; points: (rows, inputs).
   void (*sum_rows)(const Pieces& pieces, const CellTable& table, const Points& points, std::int64_t rows,
                    std::int64_t inputs, double* output);
-  // output: (count,) += the block's function.
-  void (*add_values)(const Pieces& pieces, const CellTable& table, const Points& points, double* output);
+  // output: (count,) += the block's function at x: (count,).
+  void (*add_values)(const Pieces& pieces, const CellTable& table, const Points& points, const T* x, double* output);
+  // output: (count,) += the other parts, which are `stride` apart.
+  void (*join_outputs)(double* output, std::int64_t parts, std::int64_t stride, std::int64_t count);
   // Adds r x and r of every point to its cell or, where it is listed, to moment: (places, 2). residual: (rows,).
-  void (*add_moments)(const CellTable& table, const Points& points, std::int64_t rows, std::int64_t inputs,
-                      const double* residual, double* moment);
+  void (*add_row_moments)(const CellTable& table, const Points& points, std::int64_t rows, std::int64_t inputs,
+                          const double* residual, double* moment);
+  // The same for points of one input; x, residual: (count,).
+  void (*add_column_moments)(const CellTable& table, const Points& points, const T* x, const double* residual,
+                             double* moment);
   // Notes the cells and, of listed points, the places that hold points; place_hit: (places,).
   void (*mark)(const CellTable& table, const Points& points, std::uint8_t* place_hit);
   // Adds the cells' moments to the places' and zeroes them.

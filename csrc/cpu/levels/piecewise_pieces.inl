@@ -12,14 +12,7 @@ namespace {
 // n elements of p, and zeros.
 template <class T>
 inline __attribute__((always_inline)) Vec<T> load_first(const T* p, std::int64_t n) {
-  if (n >= kLanes<T>) return load(p);
-#if defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4) return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1u), p);
-  if constexpr (sizeof(T) == 8) return _mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << n) - 1u), p);
-#endif
-  Vec<T> v{};
-  for (std::int64_t i = 0; i < n; ++i) v[i] = p[i];
-  return v;
+  return n >= kLanes<T> ? load(p) : load_some(p, n);
 }
 
 template <class T>
