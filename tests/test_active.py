@@ -151,7 +151,7 @@ def check_float32(net, p, batches, d, width):
 
 @pytest.mark.parametrize("penalty", PENALTIES, ids=lambda p: p[0])
 def test_training_is_direct_training(penalty):
-    """The same function, so the same path; rounding grows along it, hence float64, few epochs and a loose last bound."""
+    """The same function, so the same path; rounding grows along it, hence float64 and few epochs."""
     d, width = 8, 400
     x, y = data(d, 6400, "float64")
     start = flat(initial(d, width, np.random.default_rng(0)), "float64")

@@ -20,6 +20,7 @@ namespace {
 constexpr std::int64_t kTeams = 8;
 constexpr std::int64_t kMostSlabRows = 4096;    // of a forward pass: it copies the data, a slab at a time
 constexpr std::int64_t kParallelPoints = 4096;  // fewer are not worth waking other threads
+constexpr std::int64_t kTurnRows = 16;          // turned over at a time: whole vectors of any level
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 // A batch is turned over, so that an input's points are contiguous. Then every input's pieces are built and evaluated;
@@ -34,7 +35,7 @@ class ColumnsKernel final : public Kernel<T> {
         output_(teams_.parts * stride_), order_(shape.inputs * shape.width) {
     const std::int64_t usual = 8 * shape.width + 64;
     for (std::int64_t i = 0; i < shape.inputs; ++i) {
-      blocks_.emplace_back(shape, usual);
+      blocks_.emplace_back(shape, usual, capacity_);
       std::int32_t* order = order_.data() + i * shape.width;
       std::iota(order, order + shape.width, 0);
       blocks_.back().pieces.view().order = order;
@@ -54,7 +55,7 @@ class ColumnsKernel final : public Kernel<T> {
     }
     const double loss = residual_in_place(rows, rows.count, output_.data()) / static_cast<double>(rows.count);
     run(shape_.inputs, rows.count, [&](std::int64_t input, int thread) {
-      add_gradient(parameters, input, rows.count, threads_[static_cast<std::size_t>(thread)], gradient);
+      add_gradient(parameters, input, threads_[static_cast<std::size_t>(thread)], gradient);
     });
     return loss;
   }
@@ -73,21 +74,21 @@ class ColumnsKernel final : public Kernel<T> {
 
  private:
   struct Block {
-    Block(const NetworkShape& shape, std::int64_t capacity)
-        : pieces(shape.width, shape.hidden_layers, capacity, capacity) {}
+    Block(const NetworkShape& shape, std::int64_t capacity, std::int64_t rows)
+        : pieces(shape.width, shape.hidden_layers, capacity, capacity), points(rows) {}
     PieceStore pieces;
+    PointStore points;  // of the batch
     bool fits = true;
   };
   struct Thread {
     Thread(const NetworkShape& shape, std::int64_t gradient_rows)
-        : build(shape), pieces(PieceStore::for_any(shape)), points(kBlockPoints),
-          moment(2 * (places_capacity(pieces) + 1)), gradient_scratch(gradient_rows * padded_units(shape.width)),
-          place_hit(places_capacity(pieces)), count(places_capacity(pieces) + 1) {}
+        : build(shape), pieces(PieceStore::for_any(shape)), moment(2 * (places_capacity(pieces) + 1)),
+          gradient_scratch(gradient_rows * padded_units(shape.width)), place_hit(places_capacity(pieces)),
+          count(places_capacity(pieces) + 1) {}
     static std::int64_t places_capacity(PieceStore& store) { return 2 * store.view().breakpoint_capacity + 1; }
     BuildStore<T> build;
     PieceStore pieces;  // where a block's own store is too small
     CellStore cells;
-    PointStore points;
     Buffer<double> moment, gradient_scratch;
     Buffer<std::uint8_t> place_hit;
     Buffer<std::int32_t> count;
@@ -126,9 +127,13 @@ class ColumnsKernel final : public Kernel<T> {
 
   // x_: (inputs, stride).
   void turn_over(const Rows<T>& rows) {
-    for (std::int64_t b = 0; b < rows.count; ++b) {
-      const T* row = rows.x + rows.row(b) * shape_.inputs;
-      for (std::int64_t i = 0; i < shape_.inputs; ++i) x_[i * stride_ + b] = row[i];
+    const auto tile = [&](std::int64_t first) {
+      return row_block(rows.slice(first, std::min(kTurnRows, rows.count - first)));
+    };
+    functions_.fetch_rows(tile(0));
+    for (std::int64_t first = 0; first < rows.count; first += kTurnRows) {
+      if (first + kTurnRows < rows.count) functions_.fetch_rows(tile(first + kTurnRows));
+      functions_.copy_columns(tile(first), x_.data() + first, stride_);
     }
   }
 
@@ -144,74 +149,58 @@ class ColumnsKernel final : public Kernel<T> {
           finite = false;
       }
     });
-    for (std::int64_t team = 1; team < teams_.parts; ++team) {
-      const double* part = output_.data() + team * stride_;
-      for (std::int64_t b = 0; b < rows.count; ++b) output_[b] += part[b];
-    }
+    functions_.join_outputs(output_.data(), teams_.parts, stride_, rows.count);
     return finite;
   }
 
   // The pieces of an input's block, in its own store or, where that is too small, in the thread's.
-  const Pieces& build(const T* parameters, std::int64_t input, Thread& thread) {
+  Pieces& build(const T* parameters, std::int64_t input, Thread& thread) {
     Block& block = blocks_[static_cast<std::size_t>(input)];
     Pieces& own = block.pieces.view();
     block.fits = functions_.build(weights(parameters, input), range_[input], thread.build.view(), own);
     return block.fits ? own : build_large(parameters, input, thread);
   }
-  const Pieces& build_large(const T* parameters, std::int64_t input, Thread& thread) {
+  Pieces& build_large(const T* parameters, std::int64_t input, Thread& thread) {
     Pieces& large = thread.pieces.view();
     large.order = blocks_[static_cast<std::size_t>(input)].pieces.view().order;
     functions_.build(weights(parameters, input), range_[input], thread.build.view(), large);
     return large;
   }
 
-  // Calls body(first point) for each stretch of the input's points, which thread.points then holds.
-  template <class Body>
-  void for_points(std::int64_t input, std::int64_t rows, const Pieces& pieces, const CellTable& cells, Thread& thread,
-                  Body body) {
-    const piecewise::Grid<T> grid = make_grid<T>(range_[input], cells_);
-    functions_.fill_cells(grid, const_cast<Pieces&>(pieces), cells);
-    for (std::int64_t first = 0; first < rows; first += kBlockPoints) {
-      functions_.find(grid, pieces, cells, x_.data() + input * stride_ + first, std::min(kBlockPoints, rows - first),
-                      thread.points.view());
-      body(first);
-    }
-  }
-
   bool add_block(const T* parameters, std::int64_t input, std::int64_t rows, Thread& thread, double* output,
                  Activity* activity) {
-    const Pieces& pieces = build(parameters, input, thread);
+    Pieces& pieces = build(parameters, input, thread);
     if (!pieces.finite) return false;
+    const piecewise::Grid<T> grid = make_grid<T>(range_[input], cells_);
     const CellTable cells = thread.cells.view(cells_);
-    if (activity != nullptr) {
-      std::fill_n(cells.hit, cells_, std::uint8_t{0});
-      std::fill_n(thread.place_hit.data(), places(pieces), std::uint8_t{0});
-    }
-    for_points(input, rows, pieces, cells, thread, [&](std::int64_t first) {
-      functions_.add_values(pieces, cells, thread.points.view(), output + first);
-      if (activity != nullptr) functions_.mark(cells, thread.points.view(), thread.place_hit.data());
-    });
-    if (activity != nullptr) {
-      note_activity(shape_, pieces, cells.hit, thread.place_hit.data(), thread.count.data(), input * shape_.width,
-                    *activity);
-    }
+    const T* x = x_.data() + input * stride_;
+    Points& points = blocks_[static_cast<std::size_t>(input)].points.view();
+    functions_.fill_cells(grid, pieces, cells);
+    functions_.find_column(grid, pieces, cells, x, rows, points);
+    functions_.add_values(pieces, cells, points, x, output);
+    if (activity == nullptr) return true;
+    std::fill_n(cells.hit, cells_, std::uint8_t{0});
+    std::fill_n(thread.place_hit.data(), places(pieces), std::uint8_t{0});
+    functions_.mark(cells, points, thread.place_hit.data());
+    note_activity(shape_, pieces, cells.hit, thread.place_hit.data(), thread.count.data(), input * shape_.width,
+                  *activity);
     return true;
   }
 
-  void add_gradient(const T* parameters, std::int64_t input, std::int64_t rows, Thread& thread, T* gradient) {
+  // After add_block on the same rows.
+  void add_gradient(const T* parameters, std::int64_t input, Thread& thread, T* gradient) {
     Block& block = blocks_[static_cast<std::size_t>(input)];
-    const Pieces& pieces = block.fits ? block.pieces.view() : build_large(parameters, input, thread);
     const CellTable cells = thread.cells.view(cells_);
-    std::fill_n(thread.moment.data(), 2 * places(pieces), 0.0);
-    for_points(input, rows, pieces, cells, thread, [&](std::int64_t first) {
-      functions_.add_moments(cells, thread.points.view(), thread.points.view().count, 1, output_.data() + first,
-                             thread.moment.data());
-    });
-    functions_.fold(pieces, cells, thread.moment.data());
+    Pieces& pieces = block.fits ? block.pieces.view() : build_large(parameters, input, thread);
+    if (!block.fits) functions_.fill_cells(make_grid<T>(range_[input], cells_), pieces, cells);
+    double* moment = thread.moment.data();
+    std::fill_n(moment, 2 * places(pieces), 0.0);
+    functions_.add_column_moments(cells, block.points.view(), x_.data() + input * stride_, output_.data(), moment);
+    functions_.fold(pieces, cells, moment);
     const BlockGradient<T> g{at(gradient, layout_.w1, input), at(gradient, layout_.b1, input),
                              at(gradient, layout_.w2, input), at(gradient, layout_.b2, input),
                              at(gradient, layout_.output, input)};
-    functions_.gradient(weights(parameters, input), pieces, thread.moment.data(), thread.gradient_scratch.data(), g);
+    functions_.gradient(weights(parameters, input), pieces, moment, thread.gradient_scratch.data(), g);
   }
 
   NetworkShape shape_;

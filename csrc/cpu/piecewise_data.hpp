@@ -36,6 +36,11 @@ class DataRanges {
 };
 
 template <class T>
+RowBlock<T> row_block(const Rows<T>& rows) {
+  return {rows.x, rows.index, rows.first, rows.count, rows.inputs};
+}
+
+template <class T>
 piecewise::Grid<T> make_grid(const piecewise::Range& range, std::int64_t cells) {
   const double width = range.high - range.low;
   return {static_cast<T>(range.low), static_cast<T>(static_cast<double>(cells) / width), static_cast<T>(cells - 1)};

@@ -79,7 +79,8 @@ class SharedKernel final : public Kernel<T> {
  private:
   struct Thread {
     Thread(const NetworkShape& shape, std::int64_t rows, std::int64_t places)
-        : points(rows * shape.inputs), x(rows * shape.inputs + kVectorSlack), output(rows), place_hit(places) {}
+        : points(rows * shape.inputs, shape.inputs), x(rows * shape.inputs + kVectorSlack), output(rows),
+          place_hit(places) {}
     CellStore cells;
     PointStore points;
     Buffer<T> x;            // (block rows, inputs)
@@ -135,16 +136,18 @@ class SharedKernel final : public Kernel<T> {
   // Looks up a block of rows; their sums are in thread.output.
   void evaluate(const Rows<T>& rows, const CellTable& cells, Thread& thread) {
     const std::int64_t inputs = shape_.inputs;
-    for (std::int64_t b = 0; b < rows.count; ++b)
-      std::copy_n(rows.x + rows.row(b) * inputs, inputs, thread.x.data() + b * inputs);
-    functions_.find(grid_, pieces_.view(), cells, thread.x.data(), rows.count * inputs, thread.points.view());
+    functions_.copy_rows(row_block(rows), thread.x.data());
+    functions_.find_rows(grid_, pieces_.view(), cells, thread.x.data(), rows.count * inputs, thread.points.view());
     functions_.sum_rows(pieces_.view(), cells, thread.points.view(), rows.count, inputs, thread.output.data());
   }
 
   template <class Body>
   void for_blocks(const Rows<T>& rows, Body body) const {
+    const auto block = [&](std::int64_t first) { return rows.slice(first, std::min(block_rows_, rows.count - first)); };
+    functions_.fetch_rows(row_block(block(0)));
     for (std::int64_t first = 0; first < rows.count; first += block_rows_) {
-      body(rows.slice(first, std::min(block_rows_, rows.count - first)), first);
+      if (first + block_rows_ < rows.count) functions_.fetch_rows(row_block(block(first + block_rows_)));
+      body(block(first), first);
     }
   }
 
@@ -155,7 +158,7 @@ class SharedKernel final : public Kernel<T> {
     for_blocks(rows, [&](const Rows<T>& block, std::int64_t) {
       evaluate(block, cells, thread);
       loss += residual_in_place(block, batch, thread.output.data());
-      functions_.add_moments(cells, thread.points.view(), block.count, shape_.inputs, thread.output.data(), moment);
+      functions_.add_row_moments(cells, thread.points.view(), block.count, shape_.inputs, thread.output.data(), moment);
     });
     functions_.fold(pieces_.view(), cells, moment);
     return loss;

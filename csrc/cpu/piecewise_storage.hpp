@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include "core/network.hpp"
 #include "cpu/buffer.hpp"
@@ -9,15 +10,14 @@
 
 namespace pn::cpu {
 
-constexpr std::int64_t kMostCells = 1024;   // of a grid
 constexpr std::int64_t kBlockPoints = 512;  // points that go through look-up and moments together: they stay in L1
 constexpr std::int64_t kVectorSlack = 16;   // elements that a level may write beyond the end
 
 class PieceStore {
  public:
   PieceStore(std::int64_t width, std::int32_t hidden_layers, std::int64_t breakpoints, std::int64_t ranges)
-      : breakpoint_(breakpoints), line_(2 * (2 * breakpoints + 1)), cell_(breakpoints + 1), edge_(width),
-        first_range_(hidden_layers == 2 ? width : 0), rises_(width), range_(ranges) {
+      : breakpoint_(breakpoints + kVectorSlack), line_(2 * (2 * breakpoints + 1)), cell_(breakpoints + kVectorSlack),
+        edge_(width), first_range_(hidden_layers == 2 ? width : 0), rises_(width), range_(ranges) {
     view_ = {breakpoints,
              ranges,
              0,
@@ -54,29 +54,39 @@ class BuildStore {
   const BuildScratch<T>& view() const { return view_; }
 
  private:
-  BuildStore(std::int64_t width, bool two) : BuildStore(width, two ? padded_units(width) : 0, two ? width : 0) {}
-  BuildStore(std::int64_t width, std::int64_t padded, std::int64_t units)
-      : hinge_(width), fall_slope_((units + 1) * padded), fall_intercept_((units + 1) * padded), rows_(4 * padded),
-        side_(width), w2t_(padded * padded), crossing_(units), last_range_(units) {
-    double* row = rows_.data();
-    view_ = {hinge_.data(),
-             side_.data(),
-             w2t_.data(),
-             row,
-             row + padded,
-             fall_slope_.data(),
-             fall_intercept_.data(),
-             row + 2 * padded,
-             row + 3 * padded,
-             crossing_.data(),
-             last_range_.data()};
+  BuildStore(std::int64_t width, bool two) : BuildStore(width, two ? width : 0, two ? w2t_stride(width) : 0) {}
+  BuildStore(std::int64_t width, std::int64_t units, std::int64_t stride)
+      : hinge_(width), fall_sum_((units + 1) * 2 * kWalkUnits), line_sum_((units + 1) * 2 * kRowUnits),
+        w3_(padded_units(units)), side_(width), w2t_(stride * stride), pass_(units), crossing_(units * (units + 1)),
+        number_(width + 1 + 3 * units + 2 * (units + 2)), crossing_order_(units * (units + 1)),
+        positive_(padded_units(units)) {
+    std::int32_t* number = number_.data();
+    const auto take = [&number](std::int64_t count) { return std::exchange(number, number + count); };
+    view_.hinge = hinge_.data();
+    view_.side = side_.data();
+    view_.on = take(width + 1);
+    view_.falling = take(units);
+    view_.w2t = w2t_.data();
+    view_.pass = pass_.data();
+    view_.pass_end = take(units);
+    view_.fall_sum = fall_sum_.data();
+    view_.line_sum = line_sum_.data();
+    view_.w3 = w3_.data();
+    view_.crossing = crossing_.data();
+    view_.crossing_order = crossing_order_.data();
+    view_.crossing_first = take(units + 2);
+    view_.crossing_next = take(units + 2);
+    view_.last_range = take(units);
+    view_.positive = positive_.data();
   }
 
-  Buffer<double> hinge_, fall_slope_, fall_intercept_, rows_;
+  Buffer<double> hinge_, fall_sum_, line_sum_, w3_;
   Buffer<piecewise::Side> side_;
   Buffer<T> w2t_;
+  Buffer<HingePass<T>> pass_;
   Buffer<ZeroCrossing> crossing_;
-  Buffer<std::int32_t> last_range_;
+  Buffer<std::int32_t> number_, crossing_order_;
+  Buffer<std::uint8_t> positive_;
   BuildScratch<T> view_;
 };
 
@@ -97,16 +107,18 @@ class CellStore {
 
 class PointStore {
  public:
-  explicit PointStore(std::int64_t capacity)
-      : pair_(2 * (capacity + kVectorSlack)), offset_(capacity + kVectorSlack), listed_(capacity + kVectorSlack),
-        place_(capacity + kVectorSlack) {
-    view_ = {0, 0, offset_.data(), pair_.data(), listed_.data(), place_.data()};
+  // Of one input, or of rows of several.
+  explicit PointStore(std::int64_t capacity, std::int64_t inputs = 0)
+      : pair_(inputs > 0 ? 2 * (capacity + kVectorSlack) : 0), offset_(capacity + kVectorSlack),
+        row_(inputs > 0 ? capacity : 0), listed_(capacity + kVectorSlack), place_(capacity) {
+    for (std::int64_t i = 0; i < row_.size(); ++i) row_[i] = static_cast<std::uint32_t>(i / inputs);
+    view_ = {0, 0, offset_.data(), pair_.data(), row_.data(), listed_.data(), place_.data()};
   }
   Points& view() { return view_; }
 
  private:
   Buffer<double> pair_;
-  Buffer<std::uint32_t> offset_, listed_;
+  Buffer<std::uint32_t> offset_, row_, listed_;
   Buffer<std::int32_t> place_;
   Points view_;
 };

@@ -20,12 +20,13 @@ class GradientOfBlock {
                   const BlockGradient<T>& gradient)
       : block_(block), pieces_(pieces), sum_(moment), gradient_(gradient), width_(block.width),
         padded_(padded_units(block.width)) {
-    for (double** array : {&edge_, &rises_, &sum1_, &sum0_, &w1_, &b1_, &prefix1_, &prefix0_, &on_w_, &dw1_, &db1_}) {
+    for (double** array : {&edge_, &rises_, &sum1_, &sum0_, &w1_, &b1_, &prefix1_, &prefix0_, &on_w_, &dw1_, &db1_,
+                           &full1_, &full0_, &full_m_}) {
       *array = scratch;
       scratch += padded_;
     }
   }
-  static constexpr int kRows = 11;  // of scratch
+  static constexpr int kRows = 14;  // of scratch
 
   void run() {
     sum_places();
@@ -36,10 +37,9 @@ class GradientOfBlock {
     }
     for (std::int64_t k = 0; k < width_; ++k) row(k);
     for (std::int64_t j = 0; j < padded_; j += kDoubles) {
-      const Both full = moments_of(j, load(sum1_ + j), load(sum0_ + j), total1_, total0_);
       const Vec<double> on = load(on_w_ + j);
-      narrow_up_to(gradient_.w1 + j, load(dw1_ + j) + on * full.first, width_ - j);
-      narrow_up_to(gradient_.b1 + j, load(db1_ + j) + on * full.zeroth, width_ - j);
+      narrow_up_to(gradient_.w1 + j, load(dw1_ + j) + on * load(full1_ + j), width_ - j);
+      narrow_up_to(gradient_.b1 + j, load(db1_ + j) + on * load(full0_ + j), width_ - j);
     }
   }
 
@@ -63,16 +63,23 @@ class GradientOfBlock {
   }
 
   void prepare_units() {
-    for (std::int64_t j = 0; j < padded_; ++j) {
-      const bool unit = j < width_;
-      const std::int64_t edge = unit ? pieces_.edge[j] : 0;
+    for (std::int64_t j = 0; j < width_; ++j) {
+      const std::int64_t edge = pieces_.edge[j];
       edge_[j] = static_cast<double>(edge);
-      rises_[j] = unit && pieces_.rises[j] ? 1.0 : 0.0;
+      rises_[j] = static_cast<double>(pieces_.rises[j]);
       sum1_[j] = sum_[2 * edge];
       sum0_[j] = sum_[2 * edge + 1];
-      w1_[j] = unit ? static_cast<double>(block_.w1[j]) : 0.0;
-      b1_[j] = unit ? static_cast<double>(block_.b1[j]) : 0.0;
-      on_w_[j] = dw1_[j] = db1_[j] = 0.0;
+    }
+    for (std::int64_t j = width_; j < padded_; ++j) edge_[j] = rises_[j] = sum1_[j] = sum0_[j] = 0.0;
+    for (std::int64_t j = 0; j < padded_; j += kDoubles) {
+      const Vec<double> w1 = widen_up_to(block_.w1 + j, width_ - j), b1 = widen_up_to(block_.b1 + j, width_ - j);
+      const Both full = moments_of(j, load(sum1_ + j), load(sum0_ + j), total1_, total0_);
+      store(w1_ + j, w1);
+      store(b1_ + j, b1);
+      store(full1_ + j, full.first);
+      store(full0_ + j, full.zeroth);
+      store(full_m_ + j, w1 * full.first + b1 * full.zeroth);
+      for (double* sum : {on_w_, dw1_, db1_}) store(sum + j, Vec<double>{});
     }
   }
 
@@ -85,18 +92,17 @@ class GradientOfBlock {
   // f = sum_j w2_j relu(w1_j x + b1_j).
   void one_layer() {
     for (std::int64_t j = 0; j < padded_; j += kDoubles) {
-      const Both p = moments_of(j, load(sum1_ + j), load(sum0_ + j), total1_, total0_);
       const Vec<double> w = widen_up_to(block_.w3 + j, width_ - j);
-      narrow_up_to(gradient_.w3 + j, load(w1_ + j) * p.first + load(b1_ + j) * p.zeroth, width_ - j);
-      narrow_up_to(gradient_.w1 + j, w * p.first, width_ - j);
-      narrow_up_to(gradient_.b1 + j, w * p.zeroth, width_ - j);
+      narrow_up_to(gradient_.w3 + j, load(full_m_ + j), width_ - j);
+      narrow_up_to(gradient_.w1 + j, w * load(full1_ + j), width_ - j);
+      narrow_up_to(gradient_.b1 + j, w * load(full0_ + j), width_ - j);
     }
   }
 
   void row(std::int64_t k) {
     const std::int32_t first = pieces_.first_range[k];
     if (first < 0) {
-      __builtin_memset(gradient_.w2 + k * width_, 0, static_cast<std::size_t>(width_) * sizeof(T));
+      zero_row(gradient_.w2 + k * width_);
       gradient_.b2[k] = gradient_.w3[k] = T(0);
       return;
     }
@@ -108,13 +114,18 @@ class GradientOfBlock {
     }
   }
 
+  void zero_row(T* row) const {
+    std::int64_t j = 0;
+    for (; j + kLanes<T> <= width_; j += kLanes<T>) store(row + j, Vec<T>{});
+    store_some(row + j, Vec<T>{}, width_ - j);
+  }
+
   // A unit that is active on all places: P_kj is the same for all of these.
   void row_on(std::int64_t k) {
     const auto w3 = static_cast<double>(block_.w3[k]);
     Vec<double> dot{};
     for (std::int64_t j = 0; j < padded_; j += kDoubles) {
-      const Both p = moments_of(j, load(sum1_ + j), load(sum0_ + j), total1_, total0_);
-      const Vec<double> m = load(w1_ + j) * p.first + load(b1_ + j) * p.zeroth;
+      const Vec<double> m = load(full_m_ + j);
       const Vec<double> w2 = widen_up_to(block_.w2 + k * width_ + j, width_ - j);
       dot += w2 * m;
       store(on_w_ + j, load(on_w_ + j) + w2 * w3);
@@ -173,6 +184,7 @@ class GradientOfBlock {
   // Of units of layer 1, (padded,) each: edges, prefix sums there, weights, prefix sums of a unit of layer 2, and
   // gradients.
   double *edge_, *rises_, *sum1_, *sum0_, *w1_, *b1_, *prefix1_, *prefix0_, *on_w_, *dw1_, *db1_;
+  double *full1_, *full0_, *full_m_;  // P1, P0 and M of a unit of layer 2 that is active everywhere
 };
 
 template <class T>

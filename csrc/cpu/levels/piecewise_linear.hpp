@@ -36,67 +36,113 @@ PN_INLINE std::int64_t places(const Pieces& pieces) { return 2 * pieces.count + 
 constexpr std::int64_t kRowUnits = 8;
 PN_INLINE std::int64_t padded_units(std::int64_t width) { return (width + kRowUnits - 1) / kRowUnits * kRowUnits; }
 
+PN_INLINE std::int64_t w2t_stride(std::int64_t width) { return (width + 15) / 16 * 16; }  // whole tiles of any level
+
 struct ZeroCrossing {
   double at;
   double slope, intercept;  // of w3_k z_k: what the block's function gains (rises) or loses there
-  std::int32_t unit;
+  std::int32_t unit, pass;
   bool rises;
 };
 
-// Working memory of a build; rows are padded_units(width) long.
+// A hinge on the walk from left to right.
+template <class T>
+struct HingePass {
+  double at;
+  double w, b;                 // what rises there: w1 and b1 of the unit, or zeros
+  const T* column;             // of W2, the unit's
+  std::int32_t falling_after;  // units that fall right of it
+};
+
+// Units of layer 2 that walk together, at most.
+constexpr std::int64_t kWalkUnits = 32;
+
+// Working memory of a build.
 template <class T>
 struct BuildScratch {
   double* hinge;          // (width,)
   piecewise::Side* side;  // (width,)
-  T* w2t;                 // (padded, padded) W2 transposed
-  // Each layer-2 preactivation is (rise_slope + fall_slope) x + rise_intercept + fall_intercept: the units that are
-  // always on or rise, summed from the left, and those that fall, summed from the right, so that nothing is ever
-  // subtracted.
-  double *rise_slope, *rise_intercept;  // (padded,)
-  double *fall_slope, *fall_intercept;  // (width + 1, padded): row r has the r rightmost falling units
-  double* z;                            // (padded,) preactivations at the left end of the interval
-  double* w3;                           // (padded,)
-  ZeroCrossing* crossing;               // (width,)
-  std::int32_t* last_range;             // (width,)
+  std::int32_t* on;       // (width + 1,) units of layer 1 that are always on
+  // The rest: with two hidden layers only.
+  std::int32_t* falling;   // (width,) units that fall, from the right
+  T* w2t;                  // (stride, stride) W2 transposed
+  HingePass<T>* pass;      // (width,)
+  std::int32_t* pass_end;  // (width,) of the hinges at one place
+  // Each layer-2 preactivation is a sum over the units that are on or rise, from the left, and over those that fall,
+  // from the right, so that nothing is ever subtracted. Row r of the latter has the r rightmost ones.
+  double* fall_sum;              // (width + 1, 2 kWalkUnits) slopes and intercepts
+  double* line_sum;              // (width + 1, 2, lanes) of the block's function at the left end of each interval
+  double* w3;                    // (padded,)
+  ZeroCrossing* crossing;        // (width (width + 1),)
+  std::int32_t* crossing_order;  // the same
+  std::int32_t *crossing_first, *crossing_next;  // (width + 2,) by interval
+  std::int32_t* last_range;                      // (width,)
+  std::uint8_t* positive;                        // (padded,) units that are on at the right end
 };
+
+constexpr std::int64_t kMostCells = 1024;  // of a grid
 
 // Tables over the cells of a grid, 16 bytes a cell, and which cells hold a breakpoint.
 struct CellTable {
   std::int64_t cells;        // a multiple of 64
   double* line;              // (cells, 2) slope and intercept; zeros where the cell is split by a breakpoint
   double* moment;            // (cells, 2) sums of r x and r; all zero between steps
-  std::uint8_t* split;       // (cells,)
+  std::uint8_t* split;       // (kMostCells,) which cells are split; in a form that each level has for itself
   std::int32_t* breakpoint;  // (cells,) the first one of a split cell
   std::uint8_t* hit;         // (cells,) whether a point has been there, for the activity of units
 };
 
-// A stretch of points of one block or of all blocks of a shared network.
+// A stretch of points: of one input, or rows of all inputs of a shared network. Room for a few more, which levels
+// overwrite.
 struct Points {
   std::int64_t count = 0, listed_count = 0;
   std::uint32_t* offset;  // (capacity,) 16 times the cell
-  double* pair;           // (capacity, 2) x and 1
+  double* pair;           // (capacity, 2) x and 1; rows only
+  std::uint32_t* row;     // (capacity,) of each point; rows only
   std::uint32_t* listed;  // (capacity,) points in split cells
   std::int32_t* place;    // (capacity,) of the listed points
 };
 
+// Some rows of a batch, as cpu/kernel.hpp's Rows.
+template <class T>
+struct RowBlock {
+  const T* x;                  // x: (n, inputs)
+  const std::uint32_t* index;  // (count,) or null: rows first ..
+  std::int64_t first, count, inputs;
+};
+
 template <class T>
 struct PiecewiseLinearFunctions {
+  // Asks for the rows' data, which will be wanted soon.
+  void (*fetch_rows)(const RowBlock<T>& rows);
+  // out: (count, inputs).
+  void (*copy_rows)(const RowBlock<T>& rows, T* out);
+  // out: (inputs, stride); the stride leaves room for whole vectors.
+  void (*copy_columns)(const RowBlock<T>& rows, T* out, std::int64_t stride);
   // Builds the pieces. False: the capacity did not suffice; the pieces are of no use then.
   bool (*build)(const BlockWeights<T>& block, const piecewise::Range& range, const BuildScratch<T>& scratch,
                 Pieces& pieces);
   // Cells of the breakpoints, and the cell table.
   void (*fill_cells)(const piecewise::Grid<T>& grid, Pieces& pieces, const CellTable& table);
-  // Cells of points x: (count,), and the list of those in split cells, with their places.
-  void (*find)(const piecewise::Grid<T>& grid, const Pieces& pieces, const CellTable& table, const T* x,
-               std::int64_t count, Points& points);
+  // Cells of points x: (count,), and the list of those in split cells, with their places. x: with room for whole
+  // vectors.
+  void (*find_rows)(const piecewise::Grid<T>& grid, const Pieces& pieces, const CellTable& table, const T* x,
+                    std::int64_t count, Points& points);
+  void (*find_column)(const piecewise::Grid<T>& grid, const Pieces& pieces, const CellTable& table, const T* x,
+                      std::int64_t count, Points& points);
   // output: (rows,) = sum over the row's points of the block's function; points: (rows, inputs).
   void (*sum_rows)(const Pieces& pieces, const CellTable& table, const Points& points, std::int64_t rows,
                    std::int64_t inputs, double* output);
-  // output: (count,) += the block's function.
-  void (*add_values)(const Pieces& pieces, const CellTable& table, const Points& points, double* output);
+  // output: (count,) += the block's function at x: (count,).
+  void (*add_values)(const Pieces& pieces, const CellTable& table, const Points& points, const T* x, double* output);
+  // output: (count,) += the other parts, which are `stride` apart.
+  void (*join_outputs)(double* output, std::int64_t parts, std::int64_t stride, std::int64_t count);
   // Adds r x and r of every point to its cell or, where it is listed, to moment: (places, 2). residual: (rows,).
-  void (*add_moments)(const CellTable& table, const Points& points, std::int64_t rows, std::int64_t inputs,
-                      const double* residual, double* moment);
+  void (*add_row_moments)(const CellTable& table, const Points& points, std::int64_t rows, std::int64_t inputs,
+                          const double* residual, double* moment);
+  // The same for points of one input; x, residual: (count,).
+  void (*add_column_moments)(const CellTable& table, const Points& points, const T* x, const double* residual,
+                             double* moment);
   // Notes the cells and, of listed points, the places that hold points; place_hit: (places,).
   void (*mark)(const CellTable& table, const Points& points, std::uint8_t* place_hit);
   // Adds the cells' moments to the places' and zeroes them.

@@ -1,6 +1,7 @@
 // Piecewise-linear kernels; see piecewise_linear.hpp.
 #pragma once
 
+#include "cpu/levels/piecewise_gather.inl"
 #include "cpu/levels/piecewise_gradient.inl"
 #include "cpu/levels/piecewise_pieces.inl"
 #include "cpu/levels/piecewise_points.inl"
@@ -10,8 +11,10 @@ namespace {
 
 template <class T>
 constexpr PiecewiseLinearFunctions<T> piecewise_linear_functions() {
-  return {build_pieces<T>, fill_cells<T>, find_points<T>, sum_rows,          add_values,
-          add_moments,     mark_points,   fold_moments,   block_gradient<T>, GradientOfBlock<T>::kRows};
+  return {fetch_rows<T>, copy_rows<T>,         copy_columns<T>,       build_pieces<T>,
+          fill_cells<T>, find_points<true, T>, find_points<false, T>, sum_rows,
+          add_values<T>, join_outputs,         add_row_moments,       add_column_moments<T>,
+          mark_points,   fold_moments,         block_gradient<T>,     GradientOfBlock<T>::kRows};
 }
 
 }  // namespace

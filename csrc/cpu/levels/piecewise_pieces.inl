@@ -3,24 +3,40 @@
 #pragma once
 
 #include "cpu/levels/piecewise_linear.hpp"
+#include "cpu/levels/transpose.inl"
 #include "cpu/levels/widening.inl"
 
 namespace pn::cpu {
 namespace {
 
-// Whether all of p: (n,) are finite.
+// n elements of p, and zeros.
+template <class T>
+inline __attribute__((always_inline)) Vec<T> load_first(const T* p, std::int64_t n) {
+  return n >= kLanes<T> ? load(p) : load_some(p, n);
+}
+
+template <class T>
+inline bool all_zero(Vec<T> v) {
+  T sum = T(0);
+  for (int i = 0; i < kLanes<T>; ++i) sum += v[i] == T(0) ? T(0) : T(1);
+  return sum == T(0);
+}
+
+// Whether all of p: (n,) are finite: 0 times a number that is not is NaN.
 template <class T>
 inline bool all_finite(const T* p, std::int64_t n) {
-  T sum[kLanes<T>] = {};
-  const std::int64_t whole = n / kLanes<T> * kLanes<T>;
-  for (std::int64_t i = 0; i < whole; i += kLanes<T>) {
-    for (int lane = 0; lane < kLanes<T>; ++lane) sum[lane] += p[i + lane] * T(0);
-  }
-  for (std::int64_t i = whole; i < n; ++i) sum[0] += p[i] * T(0);
-  T all = T(0);
-  for (int lane = 0; lane < kLanes<T>; ++lane) all += sum[lane];
-  return all == T(0);
+  Vec<T> sum{};
+  for (std::int64_t i = 0; i < n; i += kLanes<T>) sum += load_first(p + i, n - i) * T(0);
+  return all_zero<T>(sum);
 }
+
+// Vectors of units that walk together: what they need fits in the registers.
+#if PN_VECTOR_BYTES == 64
+constexpr int kMostVectors = 4;
+#else
+constexpr int kMostVectors = 2;
+#endif
+static_assert(kMostVectors * kDoubles <= kWalkUnits);
 
 template <class T>
 class PieceBuilder {
@@ -28,7 +44,7 @@ class PieceBuilder {
   PieceBuilder(const BlockWeights<T>& block, const piecewise::Range& range, const BuildScratch<T>& scratch,
                Pieces& pieces)
       : block_(block), range_(range), s_(scratch), out_(pieces), width_(block.width),
-        padded_(padded_units(block.width)) {}
+        padded_(padded_units(block.width)), stride_(w2t_stride(block.width)) {}
 
   bool run() {
     out_.count = out_.ranges = 0;
@@ -41,10 +57,28 @@ class PieceBuilder {
   }
 
  private:
-  bool finite() const {
-    bool all = all_finite(block_.w1, width_) && all_finite(block_.b1, width_) && all_finite(block_.w3, width_);
-    if (block_.hidden_layers == 2) all = all && all_finite(block_.w2, width_ * width_) && all_finite(block_.b2, width_);
-    return all;
+  bool finite() {
+    const bool vectors =
+        all_finite(block_.w1, width_) && all_finite(block_.b1, width_) && all_finite(block_.w3, width_);
+    return vectors && (block_.hidden_layers == 1 || (all_finite(block_.b2, width_) && transpose_w2()));
+  }
+
+  // W2 transposed: column j becomes a row of units of layer 2. False where an element is not finite.
+  bool transpose_w2() {
+    constexpr std::int64_t n = kLanes<T>;
+    Vec<T> sum{};
+    for (std::int64_t k = 0; k < width_; k += n) {
+      for (std::int64_t j = 0; j < width_; j += n) {
+        Vec<T> tile[n];
+        for (std::int64_t r = 0; r < n; ++r) {
+          tile[r] = k + r < width_ ? load_first(block_.w2 + (k + r) * width_ + j, width_ - j) : Vec<T>{};
+          sum += tile[r] * T(0);
+        }
+        transpose<T>(tile);
+        for (std::int64_t r = 0; r < n; ++r) store(s_.w2t + (j + r) * stride_ + k, tile[r]);
+      }
+    }
+    return all_zero<T>(sum);
   }
 
   double w1(std::int64_t j) const { return static_cast<double>(block_.w1[j]); }
@@ -60,6 +94,8 @@ class PieceBuilder {
       s_.side[j] = h.side;
       s_.hinge[j] = inside ? h.at : beyond;
       out_.rises[j] = h.side == piecewise::Side::rises;
+      s_.on[on_] = static_cast<std::int32_t>(j);
+      on_ += h.side == piecewise::Side::on;
     }
     for (std::int64_t i = 1; i < width_; ++i) {
       const std::int32_t unit = out_.order[i];
@@ -138,47 +174,25 @@ class PieceBuilder {
     return true;
   }
 
-  // W2 transposed: column j becomes a row of padded units of layer 2.
-  void transpose_w2() {
-    for (std::int64_t j = 0; j < width_; ++j) {
-      for (std::int64_t k = 0; k < width_; ++k) s_.w2t[j * padded_ + k] = block_.w2[k * width_ + j];
-    }
-  }
-
-  // slope, intercept: (padded,) += column j of W2 times (w1_j, b1_j).
-  void add_unit(std::int64_t j, const double* from_slope, const double* from_intercept, double* slope,
-                double* intercept) {
-    const double w = w1(j), b = b1(j);
-    for (std::int64_t k = 0; k < padded_; k += kDoubles) {
-      const Vec<double> column = widen(s_.w2t + j * padded_ + k);
-      store(slope + k, load(from_slope + k) + column * w);
-      store(intercept + k, load(from_intercept + k) + column * b);
-    }
-  }
-
-  const double* fall_slope(std::int64_t row) const { return s_.fall_slope + row * padded_; }
-  const double* fall_intercept(std::int64_t row) const { return s_.fall_intercept + row * padded_; }
-
-  void start_sums() {
-    for (std::int64_t k = 0; k < padded_; ++k) {
-      s_.rise_slope[k] = s_.fall_slope[k] = s_.fall_intercept[k] = 0.0;
-      s_.rise_intercept[k] = k < width_ ? static_cast<double>(block_.b2[k]) : 0.0;
-      s_.w3[k] = k < width_ ? static_cast<double>(block_.w3[k]) : 0.0;
-    }
-    for (std::int64_t j = 0; j < width_; ++j) {
-      if (s_.side[j] == piecewise::Side::on) {
-        add_unit(j, s_.rise_slope, s_.rise_intercept, s_.rise_slope, s_.rise_intercept);
-      }
-    }
-    falling_ = 0;
+  // Hinges at one place are passed together: what falls there first, then what rises.
+  void prepare_passes() {
+    std::int32_t falling = 0;
     for (std::int64_t i = hinges_ - 1; i >= 0; --i) {
       const std::int32_t j = out_.order[i];
-      if (out_.rises[j]) continue;
-      double *slope = s_.fall_slope + (falling_ + 1) * padded_,
-             *intercept = s_.fall_intercept + (falling_ + 1) * padded_;
-      add_unit(j, fall_slope(falling_), fall_intercept(falling_), slope, intercept);
-      ++falling_;
+      const bool rises = out_.rises[j] != 0;
+      s_.pass[i] = {s_.hinge[j], rises ? w1(j) : 0.0, rises ? b1(j) : 0.0, s_.w2t + j * stride_, falling};
+      if (!rises) s_.falling[falling++] = j;
     }
+    falling_ = falling;
+    passes_ = 0;
+    for (std::int64_t first = 0, end; first < hinges_; first = end) {
+      end = group_end(first);
+      // The row of the falling sums right of the whole group.
+      s_.pass[first].falling_after = s_.pass[end - 1].falling_after;
+      s_.pass_end[passes_++] = static_cast<std::int32_t>(end);
+    }
+    for (std::int64_t i = 0; i < (passes_ + 1) * 2 * kDoubles; ++i) s_.line_sum[i] = 0.0;
+    for (std::int64_t i = 0; i <= passes_ + 1; ++i) s_.crossing_first[i] = 0;
   }
 
   bool open_range(std::int64_t unit, std::int64_t place) {
@@ -198,71 +212,150 @@ class PieceBuilder {
     range.end = place > range.first ? static_cast<std::int32_t>(place) : range.first;
   }
 
-  // Preactivations at the left end of the range; a unit that is positive there begins its first range.
-  bool start_walk() {
-    bool fits = true;
-    for (std::int64_t k = 0; k < padded_; ++k) {
-      s_.z[k] = (s_.rise_slope[k] + fall_slope(falling_)[k]) * range_.low +
-                (s_.rise_intercept[k] + fall_intercept(falling_)[k]);
-      if (k >= width_) continue;
-      out_.first_range[k] = s_.last_range[k] = -1;
-      if (s_.z[k] > 0.0) fits = open_range(k, 0) && fits;
+  // The walk of kCount vectors of units of layer 2, the first of them k, over all intervals between hinges. Slopes and
+  // intercepts of their preactivations stay in registers.
+  template <int kCount>
+  void walk_units(std::int64_t k) {
+    sum_falling<kCount>(k);
+    Vec<double> rise_slope[kCount], rise_intercept[kCount], fall_slope[kCount], fall_intercept[kCount], z[kCount];
+    start_sums<kCount>(k, rise_slope, rise_intercept);
+    for (int v = 0; v < kCount; ++v) {
+      fall_slope[v] = load(fall_row(falling_) + v * kDoubles);
+      fall_intercept[v] = load(fall_row(falling_) + (kCount + v) * kDoubles);
+      z[v] = (rise_slope[v] + fall_slope[v]) * range_.low + (rise_intercept[v] + fall_intercept[v]);
+      start_ranges(k + v * kDoubles, positive_lanes(z[v]));
     }
-    return fits;
-  }
-
-  // One interval between hinges, from left to right; falling_ units that fall are to the right of `left`, falling_after
-  // right of `right`. At `right` itself its own units count for nothing, so the preactivation there is without them: it
-  // is exactly b2 where no unit is active.
-  void scan_interval(double left, double right, std::int64_t falling_after) {
-    Vec<double> slope_sum{}, intercept_sum{};
-    crossings_ = 0;
-    const double *slope_here = fall_slope(falling_), *intercept_here = fall_intercept(falling_);
-    const double *slope_after = fall_slope(falling_after), *intercept_after = fall_intercept(falling_after);
-    for (std::int64_t k = 0; k < padded_; k += kDoubles) {
-      const Vec<double> rise_slope = load(s_.rise_slope + k), rise_intercept = load(s_.rise_intercept + k);
-      const Vec<double> slope = rise_slope + load(slope_here + k),
-                        intercept = rise_intercept + load(intercept_here + k);
-      const Vec<double> z_left = load(s_.z + k), w3 = load(s_.w3 + k);
-      const Vec<double> z_right =
-          (rise_slope + load(slope_after + k)) * right + (rise_intercept + load(intercept_after + k));
-      const Vec<double> weight = z_left > 0.0 ? w3 : Vec<double>{};
-      slope_sum += weight * slope;
-      intercept_sum += weight * intercept;
-      store(s_.z + k, z_right);
-      unsigned changes = positive_lanes(z_left) ^ positive_lanes(z_right);
-      for (; changes != 0; changes &= changes - 1) {
-        const int lane = __builtin_ctz(changes);
-        add_crossing(k + lane, {slope[lane], intercept[lane]}, {z_left[lane], z_right[lane]}, {left, right});
+    double left = range_.low;
+    for (std::int64_t pass = 0, first = 0; pass <= passes_; ++pass) {
+      const bool last = pass == passes_;
+      const double right = last ? range_.high : s_.pass[first].at;
+      const double* after = fall_row(last ? 0 : s_.pass[first].falling_after);
+      Vec<double> slope_sum{}, intercept_sum{};
+      for (int v = 0; v < kCount; ++v) {
+        const Vec<double> slope = rise_slope[v] + fall_slope[v], intercept = rise_intercept[v] + fall_intercept[v];
+        fall_slope[v] = load(after + v * kDoubles);
+        fall_intercept[v] = load(after + (kCount + v) * kDoubles);
+        // At `right` its own units count for nothing, so the preactivation there is without them: exactly b2 where no
+        // unit is active.
+        const Vec<double> z_right = (rise_slope[v] + fall_slope[v]) * right + (rise_intercept[v] + fall_intercept[v]);
+        const Vec<double> weight = z[v] > 0.0 ? load(s_.w3 + k + v * kDoubles) : Vec<double>{};
+        slope_sum += weight * slope;
+        intercept_sum += weight * intercept;
+        const unsigned changes = positive_lanes(z[v]) ^ positive_lanes(z_right);
+        if (__builtin_expect(changes != 0, 0)) {
+          add_crossings(pass, k + v * kDoubles, changes, {slope, intercept, z[v], z_right}, {left, right});
+        }
+        z[v] = z_right;
+      }
+      double* sum = s_.line_sum + pass * 2 * kDoubles;
+      store(sum, load(sum) + slope_sum);
+      store(sum + kDoubles, load(sum + kDoubles) + intercept_sum);
+      if (last) break;
+      left = right;
+      for (const std::int64_t end = s_.pass_end[pass]; first < end; ++first) {
+        const HingePass<T>& p = s_.pass[first];
+        for (int v = 0; v < kCount; ++v) {
+          const Vec<double> column = widen(p.column + k + v * kDoubles);
+          rise_slope[v] += column * p.w;
+          rise_intercept[v] += column * p.b;
+        }
       }
     }
-    slope_ = lane_sum<double>(slope_sum);
-    intercept_ = lane_sum<double>(intercept_sum);
+    for (int v = 0; v < kCount; ++v) end_positive(k + v * kDoubles, positive_lanes(z[v]));
   }
 
-  struct Line {
-    double slope, intercept;
+  // Row r of the falling sums: of the r rightmost units that fall.
+  double* fall_row(std::int64_t row) const { return s_.fall_sum + row * 2 * kMostVectors * kDoubles; }
+
+  template <int kCount>
+  void sum_falling(std::int64_t k) {
+    Vec<double> slope[kCount] = {}, intercept[kCount] = {};
+    for (std::int64_t row = 0;; ++row) {
+      for (int v = 0; v < kCount; ++v) {
+        store(fall_row(row) + v * kDoubles, slope[v]);
+        store(fall_row(row) + (kCount + v) * kDoubles, intercept[v]);
+      }
+      if (row == falling_) return;
+      add_unit<kCount>(s_.falling[row], k, slope, intercept);
+    }
+  }
+
+  template <int kCount>
+  void start_sums(std::int64_t k, Vec<double>* slope, Vec<double>* intercept) const {
+    for (int v = 0; v < kCount; ++v) {
+      slope[v] = Vec<double>{};
+      intercept[v] = widen_up_to(block_.b2 + k + v * kDoubles, width_ - k - v * kDoubles);
+    }
+    for (std::int64_t i = 0; i < on_; ++i) add_unit<kCount>(s_.on[i], k, slope, intercept);
+  }
+
+  template <int kCount>
+  void add_unit(std::int64_t j, std::int64_t k, Vec<double>* slope, Vec<double>* intercept) const {
+    const double w = w1(j), b = b1(j);
+    for (int v = 0; v < kCount; ++v) {
+      const Vec<double> column = widen(s_.w2t + j * stride_ + k + v * kDoubles);
+      slope[v] += column * w;
+      intercept[v] += column * b;
+    }
+  }
+
+  void start_ranges(std::int64_t k, unsigned positive) {
+    for (int lane = 0; lane < kDoubles && k + lane < width_; ++lane) {
+      out_.first_range[k + lane] = s_.last_range[k + lane] = -1;
+      if ((positive >> lane & 1u) != 0) fits_ = open_range(k + lane, 0) && fits_;
+    }
+  }
+  void end_positive(std::int64_t k, unsigned positive) {
+    for (int lane = 0; lane < kDoubles; ++lane) s_.positive[k + lane] = positive >> lane & 1u;
+  }
+
+  struct Lines {
+    Vec<double> slope, intercept, z_left, z_right;
   };
   struct Ends {
     double left, right;
   };
 
-  // Kept in order of (place, unit); there are few.
-  void add_crossing(std::int64_t unit, Line z, Ends value, Ends interval) {
-    double at = piecewise::zero_between(z.slope, z.intercept, interval.left, interval.right);
-    if (value.left == 0.0) at = interval.left;
-    if (value.right == 0.0) at = interval.right;
-    std::int64_t i = crossings_++;
-    for (; i > 0 && s_.crossing[i - 1].at > at; --i) s_.crossing[i] = s_.crossing[i - 1];
-    const double w3 = s_.w3[unit];
-    s_.crossing[i] = {at, w3 * z.slope, w3 * z.intercept, static_cast<std::int32_t>(unit), value.right > 0.0};
+  __attribute__((noinline)) void add_crossings(std::int64_t pass, std::int64_t k, unsigned changes, const Lines& lines,
+                                               Ends ends) {
+    for (; changes != 0; changes &= changes - 1) {
+      const int lane = __builtin_ctz(changes);
+      const double slope = lines.slope[lane], intercept = lines.intercept[lane];
+      double at = piecewise::zero_between(slope, intercept, ends.left, ends.right);
+      if (lines.z_left[lane] == 0.0) at = ends.left;
+      if (lines.z_right[lane] == 0.0) at = ends.right;
+      const double w3 = s_.w3[k + lane];
+      s_.crossing[crossings_++] = {at,
+                                   w3 * slope,
+                                   w3 * intercept,
+                                   static_cast<std::int32_t>(k + lane),
+                                   static_cast<std::int32_t>(pass),
+                                   lines.z_right[lane] > 0.0};
+      ++s_.crossing_first[pass + 1];
+    }
   }
 
-  bool emit_interval(double left) {
-    set_line(slope_, intercept_);
-    for (std::int64_t i = 0; i < crossings_; ++i) {
-      const ZeroCrossing& c = s_.crossing[i];
-      const bool from_start = out_.count == 0 && c.at == left;
+  // By (interval, place, unit): into the stretch of each interval, by insertion there, since few fall into one.
+  void sort_crossings() {
+    for (std::int64_t i = 0; i <= passes_; ++i) s_.crossing_first[i + 1] += s_.crossing_first[i];
+    for (std::int64_t i = 0; i <= passes_; ++i) s_.crossing_next[i] = s_.crossing_first[i];
+    for (std::int64_t c = 0; c < crossings_; ++c) {
+      const ZeroCrossing& crossing = s_.crossing[c];
+      std::int32_t i = s_.crossing_next[crossing.pass]++;
+      for (; i > s_.crossing_first[crossing.pass] && s_.crossing[s_.crossing_order[i - 1]].at > crossing.at; --i) {
+        s_.crossing_order[i] = s_.crossing_order[i - 1];
+      }
+      s_.crossing_order[i] = static_cast<std::int32_t>(c);
+    }
+  }
+
+  bool emit_interval(std::int64_t pass, double left) {
+    const double* sum = s_.line_sum + pass * 2 * kDoubles;
+    double slope = lane_sum<double>(load(sum)), intercept = lane_sum<double>(load(sum + kDoubles));
+    set_line(slope, intercept);
+    for (std::int32_t i = s_.crossing_first[pass]; i < s_.crossing_first[pass + 1]; ++i) {
+      const ZeroCrossing& c = s_.crossing[s_.crossing_order[i]];
+      const bool from_start = out_.count == 0 && c.at == left;  // no breakpoint at the end of the range
       const std::int64_t q = from_start ? -1 : breakpoint_at(c.at);
       if (q < 0 && !from_start) return false;
       if (c.rises) {
@@ -270,39 +363,39 @@ class PieceBuilder {
       } else {
         close_range(c.unit, 2 * q + 1);
       }
-      slope_ += c.rises ? c.slope : -c.slope;
-      intercept_ += c.rises ? c.intercept : -c.intercept;
-      set_line(slope_, intercept_);
+      slope += c.rises ? c.slope : -c.slope;
+      intercept += c.rises ? c.intercept : -c.intercept;
+      set_line(slope, intercept);
     }
     return true;
   }
 
-  bool walk_two_layers() {
-    transpose_w2();
-    start_sums();
-    if (!start_walk()) return false;
-    double left = range_.low;
-    for (std::int64_t first = 0, end; first < hinges_; first = end) {
-      end = group_end(first);
-      const double right = s_.hinge[out_.order[first]];
-      std::int64_t falling_after = falling_;
-      for (std::int64_t i = first; i < end; ++i) falling_after -= !out_.rises[out_.order[i]];
-      scan_interval(left, right, falling_after);
-      if (!emit_interval(left)) return false;
-      const std::int64_t q = breakpoint_at(right);
-      if (q < 0) return false;
-      set_edges(first, end, q);
-      for (std::int64_t i = first; i < end; ++i) {
-        const std::int32_t j = out_.order[i];
-        if (out_.rises[j]) add_unit(j, s_.rise_slope, s_.rise_intercept, s_.rise_slope, s_.rise_intercept);
-      }
-      falling_ = falling_after;
-      left = right;
+  template <int kCount>
+  void walk_all(std::int64_t k) {
+    for (; padded_ - k >= kCount * kDoubles; k += kCount * kDoubles) walk_units<kCount>(k);
+    if constexpr (kCount > 1) {
+      if (k < padded_) walk_all<kCount - 1>(k);
     }
-    scan_interval(left, range_.high, falling_);
-    if (!emit_interval(left)) return false;
+  }
+
+  bool walk_two_layers() {
+    prepare_passes();
+    for (std::int64_t k = 0; k < width_; ++k) s_.w3[k] = static_cast<double>(block_.w3[k]);
+    walk_all<kMostVectors>(0);
+    if (!fits_) return false;
+    sort_crossings();
+    double left = range_.low;
+    for (std::int64_t pass = 0, first = 0; pass < passes_; ++pass) {
+      if (!emit_interval(pass, left)) return false;
+      left = s_.pass[first].at;
+      const std::int64_t q = breakpoint_at(left);
+      if (q < 0) return false;
+      set_edges(first, s_.pass_end[pass], q);
+      first = s_.pass_end[pass];
+    }
+    if (!emit_interval(passes_, left)) return false;
     for (std::int64_t k = 0; k < width_; ++k) {
-      if (s_.z[k] > 0.0) close_range(k, places(out_));
+      if (s_.positive[k] != 0) close_range(k, places(out_));
     }
     return true;
   }
@@ -311,11 +404,12 @@ class PieceBuilder {
   const piecewise::Range& range_;
   const BuildScratch<T>& s_;
   Pieces& out_;
-  const std::int64_t width_, padded_;
-  std::int64_t hinges_ = 0;     // units with a hinge in the range
-  std::int64_t falling_ = 0;    // of these, units that fall to the right of where the walk is
-  std::int64_t crossings_ = 0;  // zeros in the interval
-  double slope_ = 0.0, intercept_ = 0.0;
+  const std::int64_t width_, padded_, stride_;
+  std::int64_t hinges_ = 0;  // units with a hinge in the range
+  std::int64_t passes_ = 0;  // distinct hinges
+  std::int64_t falling_ = 0, on_ = 0;
+  std::int64_t crossings_ = 0;
+  bool fits_ = true;
 };
 
 template <class T>

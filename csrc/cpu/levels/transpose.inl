@@ -36,22 +36,30 @@ inline __attribute__((always_inline)) Vec<T> interleave(Vec<T> a, Vec<T> b, Indi
 #endif
 }
 
+// rows: a square tile of as many rows as a vector has lanes.
+template <class T>
+inline __attribute__((always_inline)) void transpose(Vec<T> (&rows)[kLanes<T>]) {
+  constexpr int n = kLanes<T>;
+  using Lanes = typename MakeIndices<n>::type;
+  Vec<T> next[n];
+  for (int round = 1; round < n; round *= 2) {
+    for (int i = 0; i < n / 2; ++i) {
+      next[2 * i] = interleave<0, T>(rows[i], rows[i + n / 2], Lanes{});
+      next[2 * i + 1] = interleave<n / 2, T>(rows[i], rows[i + n / 2], Lanes{});
+    }
+    for (int i = 0; i < n; ++i) rows[i] = next[i];
+  }
+}
+
 // h: (width, kTileRows) to ht: (kTileRows, padded_width), zeros beyond width.
 template <class T>
 void transpose_tile(std::int64_t width, std::int64_t padded_width, const T* h, T* ht) {
   constexpr int n = kLanes<T>;
-  using Lanes = typename MakeIndices<n>::type;
   for (std::int64_t u = 0; u < padded_width; u += n) {
     for (int r = 0; r < kTileRows; r += n) {
-      Vec<T> rows[n], next[n];
+      Vec<T> rows[n];
       for (int i = 0; i < n; ++i) rows[i] = u + i < width ? load(h + (u + i) * kTileRows + r) : Vec<T>{};
-      for (int round = 1; round < n; round *= 2) {
-        for (int i = 0; i < n / 2; ++i) {
-          next[2 * i] = interleave<0, T>(rows[i], rows[i + n / 2], Lanes{});
-          next[2 * i + 1] = interleave<n / 2, T>(rows[i], rows[i + n / 2], Lanes{});
-        }
-        for (int i = 0; i < n; ++i) rows[i] = next[i];
-      }
+      transpose<T>(rows);
       for (int i = 0; i < n; ++i) store(ht + (r + i) * padded_width + u, rows[i]);
     }
   }
