@@ -1,13 +1,12 @@
 """The native module. Parameters travel as one flat vector per network (w1 | b1 | w2 | b2 | w3, each in C order)."""
 
 from collections.abc import Callable
-from typing import Any, Literal, TypedDict, final
+from typing import Any, Literal, TypeAlias, TypedDict, final, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
 
-_Float = np.float32 | np.float64
-_Array = NDArray[Any]
+_Array: TypeAlias = NDArray[Any]
 
 __version__: str
 
@@ -41,6 +40,21 @@ class Penalty:
     def __init__(self, kind: Literal["none", "l1", "l2", "path-norm"], strength: float) -> None: ...
 
 @final
+class Resumption:
+    """Where a job goes on; its `initial` are then the parameters reached. Arrays (parameter_count,)."""
+
+    def __init__(
+        self,
+        m: _Array,
+        v: _Array,
+        best: _Array,  # best parameters
+        epochs: int,  # finished
+        steps: int,
+        best_epoch: int,
+        best_validation_loss: float,
+    ) -> None: ...
+
+@final
 class Job:
     """One training run; arrays are kept alive, not copied. All arrays have one dtype."""
 
@@ -59,20 +73,38 @@ class Job:
         seed: int,
         kernel: str,
         shuffle: bool,
+        resume: Resumption | None = None,
+        keep_state: bool = False,
     ) -> None: ...
 
 @final
 class Progress:
     """A snapshot of one run."""
 
-    steps: int
-    epochs: int
-    train_loss: float  # of the last finished epoch
-    validation_loss: float
-    best_validation_loss: float
-    started: bool
-    finished: bool
+    @property
+    def steps(self) -> int: ...
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def train_loss(self) -> float: ...  # of the last finished epoch
+    @property
+    def validation_loss(self) -> float: ...
+    @property
+    def best_validation_loss(self) -> float: ...
+    @property
+    def started(self) -> bool: ...
+    @property
+    def finished(self) -> bool: ...
 
+@type_check_only  # a dict
+class State(TypedDict):
+    m: _Array
+    v: _Array
+    epochs: int  # finished, in all
+    steps: int
+    best_validation_loss: float
+
+@type_check_only  # a dict
 class Result(TypedDict):
     parameters: _Array  # best validation loss
     last_parameters: _Array
@@ -86,10 +118,11 @@ class Result(TypedDict):
     seconds: float
     kernel: str
     isa: str
+    state: State | None  # where the job asks for it
 
 # Runs the jobs. One job gets all the threads; of several, each gets one thread, `threads` at a time.
-# report is called with a snapshot of every job about every `interval` seconds, with the GIL; an exception that it raises
-# stops the jobs and is passed on. Ctrl-C (in the main thread) stops the jobs, whose results say "interrupted".
+# report is called with a snapshot of every job about every `interval` seconds, with the GIL; an exception that it
+# raises stops the jobs and is passed on. Ctrl-C (in the main thread) stops the jobs, whose results say "interrupted".
 def train(
     jobs: list[Job], threads: int, report: Callable[[list[Progress]], object] | None = None, interval: float = 0.25
 ) -> list[Result]: ...

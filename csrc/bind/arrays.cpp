@@ -27,8 +27,9 @@ double available_memory() {
 }  // namespace
 
 Dtype float_dtype(const py::array& array, const char* name) {
-  if (array.dtype().is(py::dtype::of<float>())) return Dtype::float32;
-  if (array.dtype().is(py::dtype::of<double>())) return Dtype::float64;
+  // Equal, not the same object: a dtype that comes out of a pickle is one of its own.
+  if (array.dtype().equal(py::dtype::of<float>())) return Dtype::float32;
+  if (array.dtype().equal(py::dtype::of<double>())) return Dtype::float64;
   throw py::type_error(std::string(name) + " must have dtype float32 or float64, got " +
                        std::string(py::str(array.dtype())));
 }

@@ -36,8 +36,8 @@ class ActiveKernel final : public Kernel<T>, public RowListener {
  private:
   // Rows of W2 that take part in products: all of them in place, or some, copied together.
   struct Selection {
-    Units units;     // ascending
-    const T* rows;   // rows: (units, width)
+    Units units;    // ascending
+    const T* rows;  // rows: (units, width)
     bool all;
     std::int64_t count() const { return static_cast<std::int64_t>(units.size()); }
   };
@@ -68,7 +68,7 @@ class ActiveKernel final : public Kernel<T>, public RowListener {
   const T* tracked_ = nullptr;
   const T* parameters_ = nullptr;  // of the call under way
   bool certifying_ = false;
-  std::vector<UnitClass> units_;   // (width,) of the last batch, the guess for the next
+  std::vector<UnitClass> units_;  // (width,) of the last batch, the guess for the next
   Selection evaluated_, mixed_;
   Units certified_on_, evaluated_on_;
   Buffer<T> x_;                    // (batch, inputs)
@@ -80,11 +80,11 @@ class ActiveKernel final : public Kernel<T>, public RowListener {
   double constant_ = 0.0;          // sum_on w3_k b2_k
   Buffer<T> weighted_;             // (width,) u
   Buffer<double> linear_sum_, weighted_sum_;
-  Buffer<T> dots_;                 // (column tiles + 1, batch)
-  Buffer<T> residual_;             // (batch,)
-  Buffer<T> partial_;              // (2, row tiles, width)
+  Buffer<T> dots_;      // (column tiles + 1, batch)
+  Buffer<T> residual_;  // (batch,)
+  Buffer<T> partial_;   // (2, row tiles, width)
   std::vector<const T*> gradient_rows_;
-  Buffer<T> gradient_scales_;      // (width,)
+  Buffer<T> gradient_scales_;  // (width,)
 };
 
 template <class T>
@@ -94,9 +94,10 @@ ActiveKernel<T>::ActiveKernel(const NetworkShape& shape, Isa isa, ThreadPool& po
       units_(static_cast<std::size_t>(width_), UnitClass::mixed), x_(batch * shape.inputs), h1_(batch * width_),
       h2_(batch * width_), dz2_(batch * width_), dz1_(batch * width_),
       packed_(static_cast<std::int64_t>(kMostPacked * static_cast<double>(width_)) * width_), b2_(width_), w3_(width_),
-      dw3_(width_), db2_(width_), linear_(width_), weighted_(width_), linear_sum_(width_), weighted_sum_(width_), dots_((column_tiling(width_).parts + 1) * batch),
-      residual_(batch), partial_(2 * row_tiling(batch).parts * width_),
-      gradient_rows_(static_cast<std::size_t>(width_)), gradient_scales_(width_) {
+      dw3_(width_), db2_(width_), linear_(width_), weighted_(width_), linear_sum_(width_), weighted_sum_(width_),
+      dots_((column_tiling(width_).parts + 1) * batch), residual_(batch),
+      partial_(2 * row_tiling(batch).parts * width_), gradient_rows_(static_cast<std::size_t>(width_)),
+      gradient_scales_(width_) {
   for (Units* list : {&evaluated_.units, &mixed_.units, &certified_on_, &evaluated_on_}) {
     list->reserve(static_cast<std::size_t>(width_));
   }
@@ -116,7 +117,8 @@ void ActiveKernel<T>::row_changed(std::int64_t k) {
                             units_[static_cast<std::size_t>(k)] != UnitClass::mixed);
 }
 
-// Other parameters than the tracked ones: what is known of these must not be used, nor, while some are tracked, be lost.
+// Other parameters than the tracked ones: what is known of these must not be used, nor, while some are tracked, be
+// lost.
 template <class T>
 void ActiveKernel<T>::begin(const T* parameters) {
   parameters_ = parameters;
@@ -157,16 +159,17 @@ void ActiveKernel<T>::forward(const T* parameters, const Rows<T>& rows, T* predi
   }
 }
 
-// Leaves the undivided output in residual_, layer 1 in h1_, the evaluated units in h2_ and every unit's class in units_.
+// Leaves the undivided output in residual_, layer 1 in h1_, the evaluated units in h2_ and every unit's class in
+// units_.
 template <class T>
 void ActiveKernel<T>::forward_rows(const T* parameters, const Rows<T>& rows) {
   const std::int64_t n = rows.count;
   gather(rows, x_.data());
   first_layer(n);
   if (certifying_) {
-    certificates_.certify({parameters + layout_.w2.offset, parameters + layout_.b2.offset,
-                           parameters + layout_.output.offset},
-                          h1_.data(), n, units_.data());
+    certificates_.certify(
+        {parameters + layout_.w2.offset, parameters + layout_.b2.offset, parameters + layout_.output.offset},
+        h1_.data(), n, units_.data());
   } else {
     std::fill(units_.begin(), units_.end(), UnitClass::mixed);
   }
@@ -201,14 +204,15 @@ void ActiveKernel<T>::choose_evaluated() {
   const bool all = evaluated_.count() * width_ > packed_.size();
   if (all) {
     evaluated_.units.resize(units_.size());
-    for (std::int64_t k = 0; k < width_; ++k) evaluated_.units[static_cast<std::size_t>(k)] = static_cast<std::int32_t>(k);
+    for (std::int64_t k = 0; k < width_; ++k)
+      evaluated_.units[static_cast<std::size_t>(k)] = static_cast<std::int32_t>(k);
     certified_on_.clear();
   }
   select(evaluated_, all);
 }
 
-// Copies the selection's rows of W2, b2 and w3 together. One copy a step of the few rows that take part costs less than the
-// products' own packing, and spares everybody else a permuted order of units.
+// Copies the selection's rows of W2, b2 and w3 together. One copy a step of the few rows that take part costs less than
+// the products' own packing, and spares everybody else a permuted order of units.
 template <class T>
 void ActiveKernel<T>::select(Selection& selection, bool all) {
   selection.all = all;
@@ -308,8 +312,8 @@ void ActiveKernel<T>::backward(std::int64_t n, T* gradient) {
   weight_gradient(pool_, n, dz1_.data(), width_, x_.data(), shape_.inputs, gradient + layout_.w1.offset);
 }
 
-// u = sum_b r_b h1_b; for the units that are on dW2_k = w3_k u, db2_k = w3_k sum_b r_b and, since z_bk = b2_k + W2_k.h1_b,
-// dw3_k = b2_k sum_b r_b + W2_k.u.
+// u = sum_b r_b h1_b; for the units that are on dW2_k = w3_k u, db2_k = w3_k sum_b r_b and, since z_bk = b2_k +
+// W2_k.h1_b, dw3_k = b2_k sum_b r_b + W2_k.u.
 template <class T>
 void ActiveKernel<T>::on_gradient(std::int64_t n, T* gradient) {
   if (certified_on_.empty() && evaluated_on_.empty()) return;
@@ -329,8 +333,7 @@ void ActiveKernel<T>::on_gradient(std::int64_t n, T* gradient) {
     for (std::int64_t k = chunks.first(chunk); k < chunks.first(chunk + 1); ++k) {
       if (units_[static_cast<std::size_t>(k)] != UnitClass::on) continue;
       T dot;
-      table_.active.dot_rows({parameters_ + layout_.w2.offset + k * width_, 1, width_, width_},
-                             weighted_.data(), &dot);
+      table_.active.dot_rows({parameters_ + layout_.w2.offset + k * width_, 1, width_, width_}, weighted_.data(), &dot);
       const T w3 = parameters_[layout_.output.offset + k];
       gradient[layout_.output.offset + k] = parameters_[layout_.b2.offset + k] * total + dot;
       gradient[layout_.b2.offset + k] = w3 * total;
@@ -449,7 +452,8 @@ bool has_active_kernel(const NetworkShape& shape) {
 }
 
 template <class T>
-std::unique_ptr<Kernel<T>> make_active_kernel(const NetworkShape& shape, Isa isa, ThreadPool& pool, std::int64_t batch) {
+std::unique_ptr<Kernel<T>> make_active_kernel(const NetworkShape& shape, Isa isa, ThreadPool& pool,
+                                              std::int64_t batch) {
   return std::make_unique<ActiveKernel<T>>(shape, isa, pool, batch);
 }
 

@@ -1,5 +1,5 @@
-// Active-unit kernel of the dense network with two ReLU layers (kernels.md, section 3): exact, but only the work that changes
-// something. A layer-2 unit is dead, on or mixed on a batch:
+// Active-unit kernel of the dense network with two ReLU layers (kernels.md, section 3): exact, but only the work that
+// changes something. A layer-2 unit is dead, on or mixed on a batch:
 //   dead   contributes nothing, and its gradient is 0;
 //   on     is linear: together they add s.h1 + const to the output and r_b s_j to dH1, dW2_k = w3_k u;
 //   mixed  takes the products, over the rows of W2 of these units alone.

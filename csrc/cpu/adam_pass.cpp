@@ -105,8 +105,8 @@ void AdamPass<T>::update_hidden_rows(const AdamState<T>& state, const Step& step
   });
 }
 
-// Whether a row with gradient 0 that a step leaves as it is will be left so by all further such steps: m / sqrt(v) falls by
-// beta1 / sqrt(beta2) a step, and the step size grows by less than sqrt(1 - beta2^(t+1)) / sqrt(1 - beta2^t).
+// Whether a row with gradient 0 that a step leaves as it is will be left so by all further such steps: m / sqrt(v)
+// falls by beta1 / sqrt(beta2) a step, and the step size grows by less than sqrt(1 - beta2^(t+1)) / sqrt(1 - beta2^t).
 template <class T>
 bool AdamPass<T>::may_rest(std::int64_t t) const {
   if (penalty_.kind != PenaltyKind::none || settings_.weight_decay != 0.0 || settings_.epsilon <= 0.0) return false;
@@ -121,12 +121,7 @@ bool AdamPass<T>::update_row_or_rest(const AdamState<T>& state, const Step& step
   std::int64_t& rest_since = rest_since_[static_cast<std::size_t>(k)];
   const bool idle = step.w2.row != nullptr && step.w2.row[k] == nullptr;
   if (idle && rest_since != 0) return false;
-  if (rest_since != 0) {
-    const auto steps = static_cast<double>(step.t - 1 - rest_since);
-    functions_.decay(row, static_cast<T>(std::pow(settings_.beta1, steps)),
-                     static_cast<T>(std::pow(settings_.beta2, steps)));
-    rest_since = 0;
-  }
+  if (rest_since != 0) wake(row, step.t - 1, rest_since);
   if (!idle || !step.may_rest) {
     functions_.update(row, step.scalars, l1_, twice_l2_);
     return true;
@@ -134,6 +129,23 @@ bool AdamPass<T>::update_row_or_rest(const AdamState<T>& state, const Step& step
   const bool changed = functions_.update_idle(row, step.scalars);
   if (!changed) rest_since = step.t;
   return changed;
+}
+
+// The moments of a row at rest as they would be after step t.
+template <class T>
+void AdamPass<T>::wake(const AdamStretch<T>& row, std::int64_t t, std::int64_t& rest_since) {
+  const auto steps = static_cast<double>(t - rest_since);
+  functions_.decay(row, static_cast<T>(std::pow(settings_.beta1, steps)),
+                   static_cast<T>(std::pow(settings_.beta2, steps)));
+  rest_since = 0;
+}
+
+template <class T>
+void AdamPass<T>::settle(const AdamState<T>& state, std::int64_t t) {
+  pool_.run(static_cast<std::int64_t>(rest_since_.size()), [&](std::int64_t k, int) {
+    std::int64_t& rest_since = rest_since_[static_cast<std::size_t>(k)];
+    if (rest_since != 0) wake(part(state, layout_.w2.offset + k * shape_.width, shape_.width), t, rest_since);
+  });
 }
 
 template <class T>

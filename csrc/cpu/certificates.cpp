@@ -10,12 +10,13 @@ namespace pn::cpu {
 namespace {
 
 constexpr double kInflation = 1.25;  // of the column maxima, so that the next batches stay inside
-constexpr std::int64_t kMostBatches = 64, kLeastBatches = 8;  // that an envelope serves; the fewer where one went beyond it
-constexpr std::int64_t kUnitTile = 64;                        // units of a screening task
-constexpr double kLeastScale = 1e-15, kLeastUnit = 1e-25;     // nothing that matters underflows above these, in float32
+constexpr std::int64_t kMostBatches = 64,
+                       kLeastBatches = 8;  // that an envelope serves; the fewer where one went beyond it
+constexpr std::int64_t kUnitTile = 64;     // units of a screening task
+constexpr double kLeastScale = 1e-15, kLeastUnit = 1e-25;  // nothing that matters underflows above these, in float32
 
-// A sum of n products, in any order, is off by at most n epsilon sum |a_i b_i| or so. Four times that, and a few terms more,
-// cover the product of the dense path, the bound's own sums, and the rounding of v, of the scales and of p + eta.
+// A sum of n products, in any order, is off by at most n epsilon sum |a_i b_i| or so. Four times that, and a few terms
+// more, cover the product of the dense path, the bound's own sums, and the rounding of v, of the scales and of p + eta.
 template <class T>
 double slack_factor(std::int64_t n) {
   return 4.0 * static_cast<double>(n + 64) * static_cast<double>(std::numeric_limits<T>::epsilon());
@@ -128,7 +129,8 @@ template <class T>
 void Certificates<T>::bound_stale_rows(const OutputLayers<T>& layers, const UnitClass* units) {
   list_.clear();
   for (std::int64_t k = 0; k < width_; ++k) {
-    if (units[k] != UnitClass::mixed && !bounded_[static_cast<std::size_t>(k)]) list_.push_back(static_cast<std::int32_t>(k));
+    if (units[k] != UnitClass::mixed && !bounded_[static_cast<std::size_t>(k)])
+      list_.push_back(static_cast<std::int32_t>(k));
   }
   pool_.run(static_cast<std::int64_t>(list_.size()), [&](std::int64_t i, int) {
     const std::int64_t k = list_[static_cast<std::size_t>(i)];
@@ -140,7 +142,8 @@ template <class T>
 bool Certificates<T>::in_range(const OutputLayers<T>& layers, std::int64_t k) const {
   const RowBound<T>& b = bounds_[static_cast<std::size_t>(k)];
   const double beyond = static_cast<double>(b.largest) * excess_, b2 = static_cast<double>(layers.b2[k]);
-  const double slack = slack_factor<T>(width_) * (kUnitLevels * static_cast<double>(b.magnitude) + beyond + std::abs(b2));
+  const double slack =
+      slack_factor<T>(width_) * (kUnitLevels * static_cast<double>(b.magnitude) + beyond + std::abs(b2));
   return usable(b, layers.w3[k]) && b2 + kUnitLevels * static_cast<double>(b.positive) + beyond + slack <= 0.0;
 }
 

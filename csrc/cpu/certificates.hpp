@@ -1,6 +1,6 @@
-// Certificates of layer-2 units (kernels.md, section 3, fact one): proofs that a unit is dead, or on, for every row of a batch,
-// without its pre-activations z_bk = b2_k + sum_j W2_kj h1_bj. All of them hold in exact arithmetic and leave room for the
-// rounding of a product in T, so that a certified unit is what the dense path would have found it to be.
+// Certificates of layer-2 units (kernels.md, section 3, fact one): proofs that a unit is dead, or on, for every row of
+// a batch, without its pre-activations z_bk = b2_k + sum_j W2_kj h1_bj. All of them hold in exact arithmetic and leave
+// room for the rounding of a product in T, so that a certified unit is what the dense path would have found it to be.
 //
 // Range: with H1's column maxima g_j (h1 >= 0; no column of layer 1 stays above 0, so a minimum would add nothing),
 //   z_bk <= b2_k + sum_j max(W2_kj, 0) g_j.
@@ -40,7 +40,8 @@ class Certificates {
   // Nothing is known of any row any more.
   void forget();
 
-  // Row k of W2 has changed. Any thread may call it, each row on one thread; bound: whether the row is likely to be asked for.
+  // Row k of W2 has changed. Any thread may call it, each row on one thread; bound: whether the row is likely to be
+  // asked for.
   void row_changed(std::int64_t k, const T* row, bool bound);
 
   // h1: (n, width). For every k, units[k] holds what the unit is expected to be; mixed ones are left alone. A certified
@@ -60,9 +61,9 @@ class Certificates {
   const ActiveRowFunctions<T>& functions_;
   const ScreenFunctions* screen_;
   ThreadPool& pool_;
-  Buffer<T> scale_, inverse_scale_;       // (width,) s_j = g_j / kUnitLevels
-  Buffer<T> column_largest_, poison_;     // (row tiles, width)
-  double excess_ = 0.0;                   // of this batch beyond g, summed over the columns
+  Buffer<T> scale_, inverse_scale_;    // (width,) s_j = g_j / kUnitLevels
+  Buffer<T> column_largest_, poison_;  // (row tiles, width)
+  double excess_ = 0.0;                // of this batch beyond g, summed over the columns
   bool envelope_ = false;
   std::int64_t batches_ = 0;              // since the envelope was taken
   std::vector<RowBound<T>> bounds_;       // (width,)
@@ -71,8 +72,8 @@ class Certificates {
   Buffer<std::uint8_t> quantized_units_;  // (batch, stride)
   Buffer<T> norm_, rounding_;             // (batch,) ||p_b|| and ||eta_b||
   double most_norm_ = 0.0, most_rounding_ = 0.0;
-  std::vector<std::int32_t> list_;               // units to bound, then units to screen
-  Buffer<std::int32_t> largest_, smallest_;      // (row tiles, width)
+  std::vector<std::int32_t> list_;           // units to bound, then units to screen
+  Buffer<std::int32_t> largest_, smallest_;  // (row tiles, width)
 };
 
 }  // namespace pn::cpu

@@ -10,7 +10,8 @@
 
 namespace pn::cpu {
 
-// Targets for the tiles of a product: large enough for the BLAS's packing to be a small part, small enough to share out.
+// Targets for the tiles of a product: large enough for the BLAS's packing to be a small part, small enough to share
+// out.
 constexpr std::int64_t kRowTile = 256, kColumnTile = 512, kLeastUnits = 64;
 
 inline Tiling row_tiling(std::int64_t rows) { return Tiling::of(rows, kRowTile); }
@@ -19,7 +20,8 @@ inline Tiling column_tiling(std::int64_t columns) { return Tiling::of(columns, k
 // Calls body(r, c) for the tiles of a matrix, in parallel.
 template <class Body>
 void for_tiles(ThreadPool& pool, const Tiling& rows, const Tiling& columns, Body body) {
-  pool.run(rows.parts * columns.parts, [&](std::int64_t task, int) { body(task / columns.parts, task % columns.parts); });
+  pool.run(rows.parts * columns.parts,
+           [&](std::int64_t task, int) { body(task / columns.parts, task % columns.parts); });
 }
 
 // x: (rows.count, inputs) gets the rows in the batch's order.
@@ -38,8 +40,8 @@ void weight_gradient(ThreadPool& pool, std::int64_t n, const T* dz, std::int64_t
   for_tiles(pool, unit_tiles, column_tiling(inner), [&](std::int64_t k, std::int64_t c) {
     const Tiling columns = column_tiling(inner);
     const std::int64_t unit = unit_tiles.first(k), column = columns.first(c);
-    blas::multiply(blas::Transpose::yes, blas::Transpose::no, unit_tiles.count(k), columns.count(c), n, dz + unit, units,
-                   in + column, inner, dw + unit * inner + column, inner);
+    blas::multiply(blas::Transpose::yes, blas::Transpose::no, unit_tiles.count(k), columns.count(c), n, dz + unit,
+                   units, in + column, inner, dw + unit * inner + column, inner);
   });
 }
 

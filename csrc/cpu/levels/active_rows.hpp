@@ -3,7 +3,6 @@
 
 #include <cstdint>
 
-
 namespace pn::cpu {
 
 // A panel that is only read.
@@ -28,17 +27,19 @@ constexpr int kWeightLevels = 127, kUnitLevels = 255;
 
 template <class T>
 struct ActiveRowFunctions {
-  // largest[c] = max over rows of h, which is >= 0; poison[c] is NaN where one is NaN or infinite, else 0; both (columns,).
+  // largest[c] = max over rows of h, which is >= 0; poison[c] is NaN where one is NaN or infinite, else 0; both
+  // (columns,).
   void (*column_range)(const View<T>& h, T* largest, T* poison);
   // count: (columns,) of the entries > 0.
   void (*count_positive)(const View<T>& h, T* count);
   // dot: (rows,) = h w
   void (*dot_rows)(const View<T>& h, const T* w, T* dot);
-  // sum: (columns,) += sum_i factor_k h_k, k = index[i], or i where index is null; h.rows is how many. In double: an error
-  // of such a sum is the same for every row that it is multiplied with, and does not average out as a product's do.
+  // sum: (columns,) += sum_i factor_k h_k, k = index[i], or i where index is null; h.rows is how many. In double: an
+  // error of such a sum is the same for every row that it is multiplied with, and does not average out as a product's
+  // do.
   void (*sum_rows)(const View<T>& h, const std::int32_t* index, const T* factor, double* sum);
-  // q: (rows, stride) = h inverse_scale rounded to at most kUnitLevels, zeros beyond the columns; norm and rounding: (rows,)
-  // are the lengths of q_r and of h_r inverse_scale - q_r.
+  // q: (rows, stride) = h inverse_scale rounded to at most kUnitLevels, zeros beyond the columns; norm and rounding:
+  // (rows,) are the lengths of q_r and of h_r inverse_scale - q_r.
   void (*quantize_units)(const View<T>& h, const T* inverse_scale, std::int64_t stride, std::uint8_t* q, T* norm,
                          T* rounding);
   // q: (stride,) = w scale / t rounded, zeros beyond n; null where nobody wants it.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cpu/levels/active_rows.hpp"
+#include "cpu/levels/dense_rows.inl"
 
 namespace pn::cpu {
 namespace {
@@ -36,7 +37,8 @@ void active_dot_rows(const View<T>& h, const T* w, T* dot) {
     for (; c + 4 * kLanes<T> <= h.columns; c += 4 * kLanes<T>) {
       for (int i = 0; i < 4; ++i) sum[i] += load(row + c + i * kLanes<T>) * load(w + c + i * kLanes<T>);
     }
-    for (; c < h.columns; c += kLanes<T>) sum[0] += load_up_to(row + c, h.columns - c) * load_up_to(w + c, h.columns - c);
+    for (; c < h.columns; c += kLanes<T>)
+      sum[0] += load_up_to(row + c, h.columns - c) * load_up_to(w + c, h.columns - c);
     dot[r] = lane_sum<T>((sum[0] + sum[1]) + (sum[2] + sum[3]));
   }
 }
@@ -69,7 +71,8 @@ void active_sum_rows(const View<T>& h, const std::int32_t* index, const T* facto
   for (int i = 0; i < held; ++i) add_rows<1, T>(rows + i, factors + i, h.columns, sum);
 }
 
-// Calls one(i, lane) for i in [0, count), lane = i % lanes, so that sums keep a partial a lane and the loop is a vector's.
+// Calls one(i, lane) for i in [0, count), lane = i % lanes, so that sums keep a partial a lane and the loop is a
+// vector's.
 template <class T, class One>
 inline __attribute__((always_inline)) void by_lanes(std::int64_t count, One one) {
   constexpr int n = kLanes<T>;
@@ -109,8 +112,8 @@ void active_quantize_units(const View<T>& h, const T* inverse_scale, std::int64_
 }
 
 template <class T>
-RowBound<T> active_bound_row(std::int64_t columns, const T* __restrict w, const T* __restrict scale, std::int64_t stride,
-                             std::int8_t* __restrict q) {
+RowBound<T> active_bound_row(std::int64_t columns, const T* __restrict w, const T* __restrict scale,
+                             std::int64_t stride, std::int8_t* __restrict q) {
   constexpr int n = kLanes<T>;
   T positive[n] = {}, magnitude[n] = {}, largest[n] = {}, peak[n] = {};
   by_lanes<T>(columns, [&](std::int64_t j, int lane) __attribute__((always_inline)) {
@@ -154,8 +157,8 @@ RowBound<T> active_bound_row(std::int64_t columns, const T* __restrict w, const 
 
 template <class T>
 constexpr ActiveRowFunctions<T> active_row_functions() {
-  return {active_column_range<T>, active_count_positive<T>, active_dot_rows<T>, active_sum_rows<T>,
-          active_quantize_units<T>, active_bound_row<T>};
+  return {active_column_range<T>, active_count_positive<T>, active_dot_rows<T>,
+          active_sum_rows<T>,     active_quantize_units<T>, active_bound_row<T>};
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
-// Compiled with -mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx512vnni: the screening product alone. It serves the AVX-512
-// level where the processor multiplies bytes (VPDPBUSD: 64 products and sums an instruction, against 16 of a float FMA).
+// Compiled with -mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx512vnni: the screening product alone. It serves the
+// AVX-512 level where the processor multiplies bytes (VPDPBUSD: 64 products and sums an instruction, against 16 of a
+// float FMA).
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC bug 105593: false alarms from its own header
 #endif

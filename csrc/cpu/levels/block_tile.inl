@@ -37,13 +37,17 @@ struct Strided {
   std::int64_t row, column;
 };
 
-// c: (kCount, kTileRows) = bias + a b, with a: (kCount, inner) strided and b: (inner, kTileRows). bias may be null.
+// Long sums are taken in stretches of this many terms, so that rounding errors grow with a stretch and the number of
+// them.
+constexpr std::int64_t kSumStretch = 32;
+
+// c: (kCount, kTileRows) = start + a b, with a: (kCount, inner) strided and b: (inner, kTileRows); start is bias, or 0
+// where it is null, or c itself.
 template <int kCount, class T>
-inline void product_rows(std::int64_t inner, Strided<T> a, const T* b, const T* bias, T* c) {
+inline void product_rows(std::int64_t inner, Strided<T> a, const T* b, const T* bias, bool onto_c, T* c) {
   constexpr int kWide = 2 * kLanes<T>;
   for (int r = 0; r < kTileRows; r += kWide) {
-    Vec<T> sum[kCount][2];
-    for (int m = 0; m < kCount; ++m) sum[m][0] = sum[m][1] = broadcast(bias ? bias[m] : T(0));
+    Vec<T> sum[kCount][2] = {};
     for (std::int64_t j = 0; j < inner; ++j) {
       const Vec<T> b0 = load(b + j * kTileRows + r);
       const Vec<T> b1 = load(b + j * kTileRows + r + kLanes<T>);
@@ -54,18 +58,25 @@ inline void product_rows(std::int64_t inner, Strided<T> a, const T* b, const T* 
       }
     }
     for (int m = 0; m < kCount; ++m) {
-      store(c + m * kTileRows + r, sum[m][0]);
-      store(c + m * kTileRows + r + kLanes<T>, sum[m][1]);
+      for (int v = 0; v < 2; ++v) {
+        T* at = c + m * kTileRows + r + v * kLanes<T>;
+        const Vec<T> start = onto_c ? load(at) : broadcast(bias ? bias[m] : T(0));
+        store(at, start + sum[m][v]);
+      }
     }
   }
 }
 
+// c: (rows, kTileRows) = bias + a b; bias may be null.
 template <class T>
 void product(std::int64_t rows, std::int64_t inner, Strided<T> a, const T* b, const T* bias, T* c) {
   for (std::int64_t m = 0; m < rows;) {
     with_count<kUnitBlock>(rows - m, [&](auto count) {
-      product_rows<count.value>(inner, Strided<T>{a.data + m * a.row, a.row, a.column}, b, bias ? bias + m : nullptr,
-                                c + m * kTileRows);
+      for (std::int64_t j = 0; j < inner; j += kSumStretch) {
+        const std::int64_t terms = inner - j < kSumStretch ? inner - j : kSumStretch;
+        product_rows<count.value>(terms, Strided<T>{a.data + m * a.row + j * a.column, a.row, a.column},
+                                  b + j * kTileRows, bias ? bias + m : nullptr, j > 0, c + m * kTileRows);
+      }
       m += count.value;
     });
   }
@@ -78,7 +89,8 @@ constexpr std::int64_t padded(std::int64_t width) {
 
 // g: (kUnits, columns) row-major with `stride` += dz ht over a tile, dz: (kUnits, kTileRows), ht: (kTileRows, padded).
 template <int kUnits, int kVectors, class T>
-inline void outer_block(const T* dz, const T* ht, std::int64_t padded_width, std::int64_t columns, T* g, std::int64_t stride) {
+inline void outer_block(const T* dz, const T* ht, std::int64_t padded_width, std::int64_t columns, T* g,
+                        std::int64_t stride) {
   Vec<T> sum[kUnits][kVectors] = {};
   for (int r = 0; r < kTileRows; ++r) {
     Vec<T> h[kVectors];
@@ -109,8 +121,8 @@ void outer(std::int64_t width, const T* dz, const T* ht, T* g) {
     with_count<kOuterUnits>(width - k, [&](auto units) {
       for (std::int64_t j = 0; j < width;) {
         with_count<kOuterVectors>((padded_width - j) / kLanes<T>, [&](auto vectors) {
-          outer_block<units.value, vectors.value>(dz + k * kTileRows, ht + j, padded_width, width - j, g + k * width + j,
-                                                  width);
+          outer_block<units.value, vectors.value>(dz + k * kTileRows, ht + j, padded_width, width - j,
+                                                  g + k * width + j, width);
           j += vectors.value * kLanes<T>;
         });
       }
@@ -133,6 +145,21 @@ void activate_tile(std::int64_t width, std::int32_t activation, T* h) {
   });
 }
 
+// out: (kTileRows,) = w h, in four partial sums: what is left of their cancellation is the prediction.
+template <class T>
+void output_tile(std::int64_t width, const T* w, const T* h, T* out) {
+  constexpr int kParts = 4;
+  for (int r = 0; r < kTileRows; r += kLanes<T>) {
+    Vec<T> sum[kParts] = {};
+    std::int64_t k = 0;
+    for (; k + kParts <= width; k += kParts) {
+      for (int part = 0; part < kParts; ++part) sum[part] += w[k + part] * load(h + (k + part) * kTileRows + r);
+    }
+    for (; k < width; ++k) sum[k % kParts] += w[k] * load(h + k * kTileRows + r);
+    store(out + r, (sum[0] + sum[1]) + (sum[2] + sum[3]));
+  }
+}
+
 template <class T>
 void block_forward(const BlockWeights<T>& block, const T* x, T* h1, T* h2, T* out) {
   const std::int64_t width = block.width;
@@ -144,7 +171,7 @@ void block_forward(const BlockWeights<T>& block, const T* x, T* h1, T* h2, T* ou
     activate_tile(width, block.activation, h2);
     last = h2;
   }
-  product(1, width, Strided<T>{block.w3, width, 1}, last, static_cast<const T*>(nullptr), out);
+  output_tile(width, block.w3, last, out);
 }
 
 // h: (width, kTileRows) becomes dz = residual w3 act'(z); dw3 and the bias gradient are added.

@@ -109,7 +109,8 @@ inline void hidden_backward_rows(const Panel<T>& dh, const T* h, const OuterProd
 }
 
 template <class T>
-void dense_hidden_backward(std::int32_t activation, const Panel<T>& dh, const T* h, const OuterProduct<T>& more, T* db) {
+void dense_hidden_backward(std::int32_t activation, const Panel<T>& dh, const T* h, const OuterProduct<T>& more,
+                           T* db) {
   for (std::int64_t c = 0; c < dh.columns; ++c) db[c] = T(0);
   with_activation(activation, [&](auto a) {
     if (more.row != nullptr) {

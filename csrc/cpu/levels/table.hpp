@@ -7,6 +7,7 @@
 #include "cpu/levels/adam_rows.hpp"
 #include "cpu/levels/block_tile.hpp"
 #include "cpu/levels/dense_rows.hpp"
+#include "cpu/levels/piecewise_linear.hpp"
 
 namespace pn::cpu {
 
@@ -15,6 +16,7 @@ struct Table {
   BlockTileFunctions<T> block;
   DenseRowFunctions<T> dense;
   AdamRowFunctions<T> adam;
+  PiecewiseLinearFunctions<T> piecewise;
   ActiveRowFunctions<T> active;
 };
 

@@ -1,0 +1,5 @@
+"""`python -m pyneedle`."""
+
+from pyneedle.cli import main
+
+main()

@@ -1,0 +1,390 @@
+"""The three networks of the paper as frozen descriptions: local (LN), locally connected (LCN) and global (GN).
+
+Each maps x (n, d) to f(x) (n,) = output / d, without an output bias. Blocks: an LCN gives each group of `block_in`
+inputs a network of its own and adds their outputs; an LN gives all groups the same one; a GN is one network that sees
+all inputs.
+"""
+
+import functools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from pyneedle import _blas, _checks, _native, _parameters, _penalties
+from pyneedle._checks import Array
+from pyneedle._parameters import Parameters
+from pyneedle._penalties import Penalty
+
+Activation = Literal["relu", "tanh", "sigmoid"]
+NetworkName = Literal["LN", "LCN", "GN"]
+Scheme = Literal["paper", "glorot"]
+
+
+@dataclass(frozen=True)
+class Network(ABC):
+    """What the three networks have in common; make a `LocalNetwork`, `LocallyConnectedNetwork` or `GlobalNetwork`."""
+
+    d: int
+    alpha: int = 50
+    hidden_layers: int = 2
+    activation: Activation = "relu"
+
+    name: ClassVar[NetworkName]
+
+    def __post_init__(self) -> None:
+        """Check the sizes; numpy integers become Python's."""
+        object.__setattr__(self, "d", _checks.integer("d", self.d))
+        object.__setattr__(self, "alpha", _checks.integer("alpha", self.alpha))
+        object.__setattr__(self, "hidden_layers", _checks.integer("hidden_layers", self.hidden_layers, maximum=2))
+        _checks.choice("activation", self.activation, ("relu", "tanh", "sigmoid"))
+        self._check_blocks()
+        # The native constructor finds sizes whose parameters can't be counted in memory.
+        native(self)
+
+    @abstractmethod
+    def _check_blocks(self) -> None:
+        """Check what only some networks have."""
+
+    @property
+    @abstractmethod
+    def inputs_per_block(self) -> int:
+        """Inputs that one block sees."""
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks; a GN is one."""
+        return self.d // self.inputs_per_block
+
+    @property
+    def width(self) -> int:
+        """Units of one hidden layer of one block."""
+        return self.alpha * self.inputs_per_block
+
+    @property
+    @abstractmethod
+    def _groups(self) -> tuple[int, ...]:
+        """The leading axis of every tensor: one set of weights per block, or nothing."""
+
+    @property
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the tensors in storage order; weights are [out, in].
+
+        With two hidden layers w1, b1, w2, b2, w3; with one w1, b1, w2, where w2 holds the output weights.
+        """
+        lead, width = self._groups, self.width
+        # One input per block: the axis of length 1 is left out, except for a GN, whose w1 is always a matrix.
+        columns = () if self.inputs_per_block == 1 and self.name != "GN" else (self.inputs_per_block,)
+        shapes: dict[str, tuple[int, ...]] = {"w1": (*lead, width, *columns), "b1": (*lead, width)}
+        if self.hidden_layers == 2:
+            shapes |= {"w2": (*lead, width, width), "b2": (*lead, width), "w3": (*lead, width)}
+        else:
+            shapes |= {"w2": (*lead, width)}
+        return shapes
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of weights and biases."""
+        return native(self).parameter_count
+
+    @property
+    def kernels(self) -> list[str]:
+        """Names of the kernels that can run this network; "auto" stands for the best of them."""
+        return list(native(self).kernels)
+
+    def init(self, seed: int = 0, scheme: Scheme = "paper", dtype: DTypeLike = "float32") -> Parameters:
+        """Draw initial parameters: Glorot uniform weights, biases 0.
+
+        Parameters
+        ----------
+        seed : int
+            0 <= seed < 2^64. The same seed gives the same numbers on every machine.
+        scheme : {"paper", "glorot"}
+            A weight is uniform on (-limit, limit) with limit = sqrt(6 / (fan_in + fan_out)). "glorot" takes the fans of
+            one block. "paper" does so for LN and GN; for an LCN both fans are multiplied by the number of blocks, as
+            the authors' framework does, which takes that axis of the kernel for a receptive field.
+        dtype : {"float32", "float64"}
+            Of all arrays.
+
+        Returns
+        -------
+        dict of str to ndarray
+            As `parameter_shapes`, in that order; views of one flat array.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where an argument is out of its range.
+        """
+        seed = _checks.seed(seed)
+        _checks.choice("scheme", scheme, ("paper", "glorot"))
+        kind = _checks.float_dtype("dtype", dtype)
+        _checks.memory(self.parameter_count, kind, f"a {self.name} with d={self.d} and alpha={self.alpha}")
+        flat = np.zeros(self.parameter_count, kind)
+        p = _parameters.unflatten(self.parameter_shapes, flat)
+        fans = {"w1": (self.inputs_per_block, self.width), "w2": (self.width, self.width), "w3": (self.width, 1)}
+        if self.hidden_layers == 1:
+            fans["w2"] = (self.width, 1)
+        field = self.blocks if scheme == "paper" and self.name == "LCN" else 1
+        for member, (name, w) in enumerate(p.items()):
+            if name not in fans:  # a bias
+                continue
+            limit = math.sqrt(6.0 / (field * sum(fans[name])))
+            u = _native.uniform(seed, "initialization", member, 0, w.size, kind.name)
+            w[...] = (limit * (2 * u - 1)).reshape(w.shape)
+        return p
+
+    def forward(self, p: Mapping[str, Array], x: ArrayLike, kernel: str = "auto", threads: int | None = None) -> Array:
+        """Evaluate the network.
+
+        Parameters
+        ----------
+        p : dict of str to ndarray
+            Parameters as `parameter_shapes`, all float32 or all float64.
+        x : array_like, shape (n, d)
+            Rows, n >= 1, of the parameters' dtype, finite.
+        kernel : str
+            "auto" or one of `kernels`.
+        threads : int, optional
+            Default: as many as this process may run on. The result does not depend on it.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            f(x), divided by d, of the parameters' dtype.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where names, shapes or dtypes do not fit the network, or `x` is empty or holds NaN or infinity.
+        """
+        flat, dtype = self._flat(p)
+        rows = _checks.inputs(x, self.d, dtype)
+        self._prepare(kernel)
+        prediction, _ = _native.forward(native(self), flat, rows, kernel, _checks.threads(threads))
+        return prediction
+
+    def loss_and_grad(
+        self,
+        p: Mapping[str, Array],
+        x: ArrayLike,
+        y: ArrayLike,
+        penalty: Penalty | None = None,
+        kernel: str = "auto",
+        threads: int | None = None,
+    ) -> tuple[float, Parameters]:
+        """Compute the mean squared error, plus the penalty, and its gradient by all parameters.
+
+        Parameters
+        ----------
+        p : dict of str to ndarray
+            Parameters as `parameter_shapes`, all float32 or all float64.
+        x : array_like, shape (n, d)
+            Rows, n >= 1, of the parameters' dtype, finite.
+        y : array_like, shape (n,)
+            Scaled targets (divided by d), of the parameters' dtype, finite.
+        penalty : L1, L2 or PathNorm, optional
+            Added to the loss.
+        kernel : str
+            "auto" or one of `kernels`.
+        threads : int, optional
+            Default: as many as this process may run on. The result does not depend on it.
+
+        Returns
+        -------
+        loss : float
+            mean (f(x) - y)^2 + penalty.
+        gradient : dict of str to ndarray
+            Like `p`; views of one flat array. The derivative of ReLU at 0 is 0.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where names, shapes or dtypes do not fit the network, or `x` or `y` is empty or holds NaN or infinity.
+        """
+        flat, dtype = self._flat(p)
+        rows = _checks.inputs(x, self.d, dtype)
+        target = _checks.targets(y, rows.shape[0], dtype)
+        _penalties.check(penalty)
+        self._prepare(kernel)
+        loss, gradient, _ = _native.loss_and_gradient(
+            native(self), flat, rows, target, _penalties.native(penalty), kernel, _checks.threads(threads)
+        )
+        return loss, _parameters.unflatten(self.parameter_shapes, gradient)
+
+    def _flat(self, p: Mapping[str, Array]) -> tuple[Array, np.dtype[Any]]:
+        shapes = self.parameter_shapes
+        dtype = _parameters.check(shapes, p)
+        return _parameters.flatten(shapes, p), dtype
+
+    def _prepare(self, kernel: str) -> None:
+        """Check the kernel's name and load what it needs."""
+        _checks.choice("kernel", kernel, ("auto", *self.kernels))
+        # A single block that sees all inputs runs as a dense network, whatever it is called.
+        if self.blocks == 1:
+            _blas.ensure_loaded()
+
+
+@dataclass(frozen=True)
+class _Blocked(Network):
+    block_in: int = 1
+
+    def _check_blocks(self) -> None:
+        object.__setattr__(self, "block_in", _checks.integer("block_in", self.block_in))
+        if self.d % self.block_in:
+            raise ValueError(f"block_in must divide d={self.d}, got {self.block_in}")
+
+    @property
+    def inputs_per_block(self) -> int:
+        """Inputs that one block sees."""
+        return self.block_in
+
+
+@dataclass(frozen=True)
+class LocalNetwork(_Blocked):
+    """LN: one block with `alpha` nodes per input, applied to every input (or group of inputs), outputs added.
+
+    Parameters
+    ----------
+    d : int
+        Number of inputs, >= 1.
+    alpha : int
+        Nodes per input in each hidden layer, >= 1; a block is alpha * block_in wide.
+    hidden_layers : {1, 2}
+        Of the block.
+    activation : {"relu", "tanh", "sigmoid"}
+        Of every hidden unit.
+    block_in : int
+        Inputs per block; must divide d.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where an argument is no integer, or out of its range.
+    """
+
+    name: ClassVar[NetworkName] = "LN"
+
+    @property
+    def _groups(self) -> tuple[int, ...]:
+        return ()
+
+
+@dataclass(frozen=True)
+class LocallyConnectedNetwork(_Blocked):
+    """LCN: a block of its own, with `alpha` nodes per input, for every input (or group of inputs), outputs added.
+
+    Parameters
+    ----------
+    d : int
+        Number of inputs, >= 1.
+    alpha : int
+        Nodes per input in each hidden layer, >= 1; a block is alpha * block_in wide.
+    hidden_layers : {1, 2}
+        Of each block.
+    activation : {"relu", "tanh", "sigmoid"}
+        Of every hidden unit.
+    block_in : int
+        Inputs per block; must divide d.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where an argument is no integer, or out of its range.
+    """
+
+    name: ClassVar[NetworkName] = "LCN"
+
+    @property
+    def _groups(self) -> tuple[int, ...]:
+        return (self.blocks,)
+
+
+@dataclass(frozen=True)
+class GlobalNetwork(Network):
+    """GN: the dense network, d -> d * alpha -> d * alpha -> 1, that contains the other two.
+
+    Parameters
+    ----------
+    d : int
+        Number of inputs, >= 1.
+    alpha : int
+        Nodes per input in each hidden layer, >= 1; the network is d * alpha wide.
+    hidden_layers : {1, 2}
+        Number of hidden layers.
+    activation : {"relu", "tanh", "sigmoid"}
+        Of every hidden unit.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where an argument is no integer, or out of its range.
+    """
+
+    name: ClassVar[NetworkName] = "GN"
+
+    def _check_blocks(self) -> None:
+        pass
+
+    @property
+    def inputs_per_block(self) -> int:
+        """Inputs that one block sees: all."""
+        return self.d
+
+    @property
+    def _groups(self) -> tuple[int, ...]:
+        return ()
+
+
+# Cached beside the networks, not in them, so that they stay plain values that pickle and compare by their fields.
+@functools.lru_cache(maxsize=1024)
+def native(network: Network) -> _native.Network:
+    """The native form of a network."""
+    return _native.Network(
+        network.d,
+        network.inputs_per_block,
+        network.width,
+        network.name == "LN",
+        network.hidden_layers,
+        network.activation,
+    )
+
+
+def check(network: object, name: str = "network") -> None:
+    """TypeError where `network` is no network."""
+    if not isinstance(network, Network):
+        raise TypeError(
+            f"{name} must be a LocalNetwork, LocallyConnectedNetwork or GlobalNetwork, got {type(network).__name__}"
+        )
+
+
+def path_norm(network: Network, p: Mapping[str, Array]) -> float:
+    """The path norm: the sum over all paths from input to output of |w1| |w2| |w3|, divided by d.
+
+    Equation 22 of the paper, with its factor 1/d. An LN's is that of the network that it stands for, in which all
+    blocks have the same weights. Biases do not count.
+
+    Parameters
+    ----------
+    network : LocalNetwork, LocallyConnectedNetwork or GlobalNetwork
+        The network that `p` belongs to.
+    p : dict of str to ndarray
+        Its parameters.
+
+    Returns
+    -------
+    float
+        The path norm; NaN or infinite where a weight is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where names, shapes or dtypes of `p` do not fit the network.
+    """
+    check(network)
+    flat, _ = network._flat(p)
+    return _native.path_norm(native(network), flat)

@@ -1,0 +1,208 @@
+"""Adam, for the trainer and as a function of its own on any arrays."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from pyneedle import _checks, _native, _networks, _parameters, _penalties
+from pyneedle._checks import Array
+from pyneedle._parameters import Shapes
+from pyneedle._penalties import Penalty
+
+EpsilonPlacement = Literal["uncorrected", "corrected"]
+_REALS = ("learning_rate", "beta1", "beta2", "epsilon", "decay", "weight_decay")
+
+
+@dataclass
+class AdamState:
+    """What Adam keeps between steps.
+
+    Attributes
+    ----------
+    m, v : ndarray or dict of str to ndarray
+        First and second moments, in the form of the parameters.
+    t : int
+        Steps that were made.
+    """
+
+    m: Any
+    v: Any
+    t: int = 0
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam (Kingma and Ba, 2015), optionally with decoupled weight decay (AdamW).
+
+    Step t = 1, 2, ... has the rate lr_t = learning_rate / (1 + decay * (t - 1)).
+
+    Parameters
+    ----------
+    learning_rate : float
+        > 0.
+    beta1, beta2 : float
+        Decay rates of the moments, in [0, 1).
+    epsilon : float
+        > 0.
+    decay : float
+        Of the learning rate, per step, >= 0. Figure 4 of the paper uses 0.03.
+    weight_decay : float
+        >= 0; multiplies weights by 1 - lr_t * weight_decay before the step.
+    epsilon_placement : {"uncorrected", "corrected"}
+        "uncorrected" is the form of the paper's framework,
+        p -= lr_t sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon);
+        "corrected" that of PyTorch, p -= lr_t mhat / (sqrt(vhat) + epsilon).
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where a setting is no real number, or out of its range.
+    """
+
+    learning_rate: float = 0.01
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-7
+    decay: float = 0.0
+    weight_decay: float = 0.0
+    epsilon_placement: EpsilonPlacement = "uncorrected"
+
+    def __post_init__(self) -> None:
+        """Check the settings; the ranges are checked by the native form."""
+        for name in _REALS:
+            object.__setattr__(self, name, _checks.real(name, getattr(self, name)))
+        _checks.choice("epsilon_placement", self.epsilon_placement, ("uncorrected", "corrected"))
+        native(self)
+
+    def init_state(self, p: Array | Mapping[str, Array]) -> AdamState:
+        """Zero moments for parameters `p`, a dict of arrays or one array.
+
+        Raises
+        ------
+        TypeError
+            Where an array is neither float32 nor float64, or arrays differ in dtype.
+        """
+        if isinstance(p, np.ndarray):
+            _floating("p", p)
+            return AdamState(np.zeros(p.shape, p.dtype), np.zeros(p.shape, p.dtype))
+        shapes = _shapes(p)
+        dtype = _parameters.check(shapes, p)
+        size = sum(value.size for value in p.values())
+        return AdamState(
+            _parameters.unflatten(shapes, np.zeros(size, dtype)), _parameters.unflatten(shapes, np.zeros(size, dtype))
+        )
+
+    def step(
+        self,
+        p: Array | Mapping[str, Array],
+        g: Array | Mapping[str, Array],
+        state: AdamState,
+        penalty: Penalty | None = None,
+        network: _networks.Network | None = None,
+        threads: int | None = None,
+    ) -> None:
+        """Make one step in place: changes the arrays of `p` and `state` and counts `state.t` up.
+
+        Parameters
+        ----------
+        p : ndarray or dict of str to ndarray
+            Parameters, writable, all float32 or all float64.
+        g : ndarray or dict of str to ndarray
+            Gradient of the loss without the penalty, in the form of `p`.
+        state : AdamState
+            From `init_state(p)`.
+        penalty : L1, L2 or PathNorm, optional
+            Its gradient is added to `g` on the fly.
+        network : LocalNetwork, LocallyConnectedNetwork or GlobalNetwork, optional
+            The network that `p` belongs to. With it, penalty and weight decay apply to the weights only; without it, to
+            all of `p`, and the path norm is an error.
+        threads : int, optional
+            Default: as many as this process may run on. The result does not depend on it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where names, shapes or dtypes do not fit one another or the network, or an array is read-only.
+        """
+        _penalties.check(penalty)
+        count = _checks.threads(threads)
+        if not isinstance(state, AdamState):
+            raise TypeError(f"state must be an AdamState, got {type(state).__name__}")
+        t = _checks.integer("state.t", state.t, minimum=0, maximum=2**62) + 1
+        if network is not None:
+            _networks.check(network)
+            if isinstance(p, np.ndarray):
+                raise TypeError("p must be a dict of arrays where a network is given, got ndarray")
+            shapes: Shapes = network.parameter_shapes
+            # One flat vector: the native step must know which part of it are weights.
+            groups, handle = [shapes], _networks.native(network)
+        else:
+            if penalty is not None and penalty.kind == "path-norm":
+                raise ValueError("network must be given for a PathNorm penalty, got None")
+            shapes = _shapes(p)
+            groups, handle = [{key: shape} for key, shape in shapes.items() if 0 not in shape], None
+        gradient, *changed = _arrays(shapes, {"g": g, "p": p, "state.m": state.m, "state.v": state.v})
+        settings, cost = native(self), _penalties.native(penalty)
+        for group in groups:
+            flat_gradient = _parameters.flatten(group, gradient)
+            flat = [_parameters.flatten(group, arrays) for arrays in changed]
+            _native.adam_step(handle, flat[0], flat_gradient, flat[1], flat[2], t, settings, cost, count)
+            for values, arrays in zip(flat, changed, strict=True):
+                _copy_back(group, values, arrays)
+        state.t = t
+
+
+def native(adam: Adam) -> _native.Adam:
+    """The native form of the settings."""
+    return _native.Adam(
+        adam.learning_rate,
+        adam.beta1,
+        adam.beta2,
+        adam.epsilon,
+        adam.decay,
+        adam.weight_decay,
+        adam.epsilon_placement,
+    )
+
+
+def _floating(name: str, array: Array) -> None:
+    if array.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise TypeError(f"{name} must be float32 or float64, got {array.dtype}")
+
+
+def _shapes(p: Array | Mapping[str, Array]) -> Shapes:
+    if isinstance(p, np.ndarray):
+        return {"": p.shape}
+    if not isinstance(p, Mapping) or not p:
+        raise TypeError(f"p must be an array or a dict of arrays, got {p if p == {} else type(p).__name__}")
+    for key, value in p.items():
+        if not isinstance(value, np.ndarray):
+            raise TypeError(f"p[{key!r}] must be a numpy array, got {type(value).__name__}")
+    return {key: value.shape for key, value in p.items()}
+
+
+def _arrays(shapes: Shapes, given: Mapping[str, object]) -> list[Mapping[str, Array]]:
+    """Check that all are like "p", of one dtype, and all but "g" writable; single arrays become dicts."""
+    checked: dict[str, Mapping[str, Array]] = {}
+    dtypes = {}
+    for name, value in given.items():
+        arrays = {"": value} if isinstance(value, np.ndarray) else value
+        dtypes[name] = _parameters.check(shapes, arrays, name)
+        assert isinstance(arrays, Mapping)
+        checked[name] = arrays
+    for name, arrays in checked.items():
+        if dtypes[name] != dtypes["p"]:
+            raise TypeError(f"{name} must have the parameters' dtype {dtypes['p']}, got {dtypes[name]}")
+        for key in shapes:
+            if name != "g" and not arrays[key].flags.writeable:
+                raise ValueError(f"{name}{f'[{key!r}]' if key else ''} must be writable, got a read-only array")
+    return list(checked.values())
+
+
+def _copy_back(shapes: Shapes, flat: Array, p: Mapping[str, Array]) -> None:
+    """Write a flat vector into the arrays of `p`, unless these are views of it."""
+    for key, value in _parameters.unflatten(shapes, flat).items():
+        if not np.may_share_memory(value, p[key]):
+            p[key][...] = value

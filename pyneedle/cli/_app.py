@@ -1,0 +1,41 @@
+"""The application: its commands and the options of `pyneedle` itself."""
+
+from typing import Annotated
+
+import typer
+
+import pyneedle
+from pyneedle.cli.bench import bench
+from pyneedle.cli.doctor import doctor
+from pyneedle.cli.train import train
+
+app = typer.Typer(
+    name="pyneedle",
+    help="Train very many small structured regression networks: local (LN), locally connected (LCN), dense (GN).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(train)
+app.command()(doctor)
+app.command()(bench)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pyneedle {pyneedle.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command that the arguments name; exit status 0, 1 on failure, 2 on bad usage."""
+    app(prog_name="pyneedle")

@@ -1,0 +1,145 @@
+"""`pyneedle doctor`."""
+
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+import pyneedle as pn
+from pyneedle import _blas, _checks, _native
+from pyneedle._networks import Network
+from pyneedle.cli._errors import FAILURE
+
+_FEATURES = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl", "asimd", "sve")
+# Largest difference to the reference, relative to the largest entry of the gradient.
+_TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
+
+
+def _cpu() -> tuple[str, list[str]]:
+    """Name of the processor and those of its features that kernels could use."""
+    name, flags = platform.processor() or platform.machine(), set[str]()
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                name = value.strip()
+            elif key.strip() in ("flags", "Features"):
+                flags = set(value.split())
+                break
+    except OSError:
+        pass
+    return name, [feature for feature in _FEATURES if feature in flags]
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _system() -> tuple[list[tuple[str, str]], bool]:
+    """Lines of the report, and whether nothing is wrong with them."""
+    good = True
+    cpu, features = _cpu()
+    try:
+        level = _native.active_level()
+    except ValueError as error:
+        good, level = False, f"error: {error}"
+    try:
+        path = _blas.ensure_loaded()
+        blas = f"{_native.blas_info()}\n{path}"
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        good, blas = False, f"error: {error}"
+    packages = ("numpy", "scipy-openblas32", "matplotlib", "pandas", "rich", "typer")
+    return [
+        ("pyneedle", pn.__version__),
+        ("python", f"{platform.python_version()} ({sys.executable})"),
+        ("packages", ", ".join(f"{package} {_version(package)}" for package in packages)),
+        ("system", platform.platform()),
+        ("processor", cpu),
+        ("features", " ".join(features) or "none that kernels use"),
+        ("levels compiled", " ".join(_native.compiled_levels())),
+        ("levels supported", " ".join(_native.supported_levels())),
+        ("level chosen", level),
+        ("PYNEEDLE_ISA", os.environ.get("PYNEEDLE_ISA", "not set")),
+        ("BLAS", blas),
+        ("threads", f"{_checks.threads(None)} (cores that this process may run on)"),
+        ("CUDA", "no: this build of pyneedle has no CUDA module"),
+    ], good
+
+
+def _networks(activation: str) -> list[Network]:
+    kinds = (pn.LocalNetwork, pn.LocallyConnectedNetwork, pn.GlobalNetwork)
+    return [kind(3, 7, layers, activation) for kind in kinds for layers in (1, 2)]  # type: ignore[arg-type]
+
+
+def _difference(network: Network, kernel: str, dtype: str) -> float:
+    """Largest error of prediction and gradient on a small batch, against the reference in float64."""
+    generator = np.random.Generator(np.random.PCG64(1))
+    x = generator.uniform(-1.0, 1.0, (37, network.d)).astype(dtype)
+    y = generator.uniform(-1.0, 1.0, 37).astype(dtype)
+    # Not the initial parameters: their zero biases put every kink of the network at x = 0.
+    p = {key: generator.uniform(-0.7, 0.7, shape).astype(dtype) for key, shape in network.parameter_shapes.items()}
+    exact = {key: value.astype(np.float64) for key, value in p.items()}
+    x64, y64 = x.astype(np.float64), y.astype(np.float64)
+    prediction = network.forward(p, x, kernel)
+    _, gradient = network.loss_and_grad(p, x, y, kernel=kernel)
+    wanted = network.forward(exact, x64, "reference")
+    _, wanted_gradient = network.loss_and_grad(exact, x64, y64, kernel="reference")
+    scale = max(float(np.abs(value).max()) for value in wanted_gradient.values())
+    worst = max(float(np.abs(gradient[key] - value).max()) for key, value in wanted_gradient.items())
+    return max(worst / scale, float(np.abs(prediction - wanted).max() / np.abs(wanted).max()))
+
+
+def _self_check(table: Table) -> bool:
+    """Compare every kernel with the reference; a row for each kernel, precision and activation."""
+    good = True
+    for activation in ("relu", "tanh", "sigmoid"):
+        by_kernel: dict[tuple[str, str], list[Network]] = {}
+        for network in _networks(activation):
+            for kernel in network.kernels:
+                if kernel != "reference":
+                    by_kernel.setdefault((network.name, kernel), []).append(network)
+        for (name, kernel), networks in by_kernel.items():
+            for dtype, tolerance in _TOLERANCE.items():
+                try:
+                    error = max(_difference(network, kernel, dtype) for network in networks)
+                    fine, shown = error <= tolerance, f"{error:.1e}"
+                except (ImportError, OSError, RuntimeError, ValueError) as problem:
+                    fine, shown = False, str(problem)
+                good = good and fine
+                table.add_row(name, kernel, dtype, activation, shown, "ok" if fine else "FAILED")
+    return good
+
+
+def doctor() -> None:
+    """Report versions, processor, BLAS, threads and CUDA, and check every kernel against the reference.
+
+    The exit status is 1 where something is wrong.
+    """
+    console = Console(highlight=False)
+    system = Table(title="pyneedle doctor", show_header=False, title_justify="left", box=box.SIMPLE_HEAD)
+    system.add_column(no_wrap=True)
+    system.add_column(overflow="fold")
+    lines, good = _system()
+    for name, value in lines:
+        system.add_row(name, value)
+    console.print(system)
+    allowed = ", ".join(f"{tolerance:.0e} in {dtype}" for dtype, tolerance in _TOLERANCE.items())
+    title = f"kernels against the reference (allowed: {allowed})"
+    checks = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    for heading in ("network", "kernel", "dtype", "activation", "error", "result"):
+        checks.add_column(heading, no_wrap=True)
+    good = _self_check(checks) and good
+    console.print(checks)
+    if not good:
+        typer.echo("Error: a check failed", err=True)
+        raise typer.Exit(FAILURE)
