@@ -43,6 +43,7 @@ class ActiveKernel final : public Kernel<T>, public RowListener {
   };
 
   void begin(const T* parameters);
+  void forget();
   void forward_rows(const T* parameters, const Rows<T>& rows);
   void first_layer(std::int64_t n);
   void choose_evaluated();
@@ -91,7 +92,7 @@ template <class T>
 ActiveKernel<T>::ActiveKernel(const NetworkShape& shape, Isa isa, ThreadPool& pool, std::int64_t batch)
     : shape_(shape), layout_(parameter_layout(shape)), table_(table<T>(isa)), pool_(pool), batch_(batch),
       width_(shape.width), certificates_(width_, isa, pool, batch),
-      units_(static_cast<std::size_t>(width_), UnitClass::mixed), x_(batch * shape.inputs), h1_(batch * width_),
+      units_(static_cast<std::size_t>(width_)), x_(batch * shape.inputs), h1_(batch * width_),
       h2_(batch * width_), dz2_(batch * width_), dz1_(batch * width_),
       packed_(static_cast<std::int64_t>(kMostPacked * static_cast<double>(width_)) * width_), b2_(width_), w3_(width_),
       dw3_(width_), db2_(width_), linear_(width_), weighted_(width_), linear_sum_(width_), weighted_sum_(width_),
@@ -106,8 +107,7 @@ ActiveKernel<T>::ActiveKernel(const NetworkShape& shape, Isa isa, ThreadPool& po
 template <class T>
 RowListener* ActiveKernel<T>::track(const T* parameters) {
   tracked_ = parameters;
-  certificates_.forget();
-  std::fill(units_.begin(), units_.end(), UnitClass::mixed);
+  forget();
   return this;
 }
 
@@ -123,9 +123,14 @@ template <class T>
 void ActiveKernel<T>::begin(const T* parameters) {
   parameters_ = parameters;
   certifying_ = tracked_ == nullptr || parameters == tracked_;
-  if (tracked_ != nullptr) return;
+  if (tracked_ == nullptr) forget();
+}
+
+// Of unknown units all are asked for a certificate: before the collapse that costs a fraction of the one step that follows.
+template <class T>
+void ActiveKernel<T>::forget() {
   certificates_.forget();
-  std::fill(units_.begin(), units_.end(), UnitClass::mixed);
+  std::fill(units_.begin(), units_.end(), UnitClass::dead);
 }
 
 template <class T>
