@@ -62,7 +62,8 @@ std::vector<T> expanded(const ParameterLayout& layout, const RowGradient<T>& w2,
   std::vector<T> whole = gradient;
   for (std::int64_t k = 0; w2.row != nullptr && k < layout.w2.rows; ++k) {
     T* to = whole.data() + layout.w2.offset + k * layout.w2.columns;
-    for (std::int64_t j = 0; j < layout.w2.columns; ++j) to[j] = w2.row[k] != nullptr ? w2.scale[k] * w2.row[k][j] : T(0);
+    for (std::int64_t j = 0; j < layout.w2.columns; ++j)
+      to[j] = w2.row[k] != nullptr ? w2.scale[k] * w2.row[k][j] : T(0);
   }
   return whole;
 }
@@ -101,14 +102,15 @@ double gradient_error(Kernels& kernels, Problem<double>& problem, const Rows<dou
   return worst(problem.layout, expanded(problem.layout, w2, got), want);
 }
 
-// Every step's gradient, from the start through the collapse, and the optimiser's shortcuts: `plain` gets the same gradients
-// whole, takes no rest, and must stay where the run is.
+// Every step's gradient, from the start through the collapse, and the optimiser's shortcuts: `plain` gets the same
+// gradients whole, takes no rest, and must stay where the run is.
 void test_training(std::int64_t d, std::int64_t steps, const Penalty& penalty, double agreement) {
   const NetworkShape shape = network(d, 50 * d);
   const std::int64_t batch = 100;
   Problem<double> problem(d, 50 * d, 1000);
   Kernels kernels(shape, batch, 2);
-  AdamPass<double> pass(shape, {}, penalty, active_level(), kernels.pool), plain(shape, {}, penalty, active_level(), kernels.pool);
+  AdamPass<double> pass(shape, {}, penalty, active_level(), kernels.pool),
+      plain(shape, {}, penalty, active_level(), kernels.pool);
   const std::size_t size = problem.p.size();
   std::vector<double> m(size), v(size), gradient(size), want(size), p2 = problem.p, m2(size), v2(size);
   RowListener* listener = kernels.active->track(problem.p.data());
@@ -191,7 +193,8 @@ void test_rest(double agreement) {
     std::vector<std::int64_t> told = std::vector<std::int64_t>(width);
   } listener;
   const std::size_t size = problem.p.size();
-  std::vector<T> m(size), v(size), p2 = problem.p, m2(size), v2(size), gradient = draws<T>(5, problem.layout.size, 1e-2);
+  std::vector<T> m(size), v(size), p2 = problem.p, m2(size), v2(size),
+                                   gradient = draws<T>(5, problem.layout.size, 1e-2);
   std::vector<const T*> row(width);
   std::vector<T> scale(width, T(1));
   const FlushDenormals flush;
@@ -199,7 +202,8 @@ void test_rest(double agreement) {
   for (std::int64_t t = 1; t <= 1500; ++t) {
     const bool awake = t <= 10 || t == 700 || t > 1490;
     for (std::int64_t k = 0; k < width; ++k) {
-      row[static_cast<std::size_t>(k)] = awake || k == 0 ? gradient.data() + problem.layout.w2.offset + k * width : nullptr;
+      row[static_cast<std::size_t>(k)] =
+          awake || k == 0 ? gradient.data() + problem.layout.w2.offset + k * width : nullptr;
     }
     const std::vector<T> whole = expanded(problem.layout, {row.data(), scale.data()}, gradient);
     const std::int64_t before = listener.told[3];
