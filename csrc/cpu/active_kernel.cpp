@@ -81,9 +81,10 @@ class ActiveKernel final : public Kernel<T>, public RowListener {
   double constant_ = 0.0;          // sum_on w3_k b2_k
   Buffer<T> weighted_;             // (width,) u
   Buffer<double> linear_sum_, weighted_sum_;
-  Buffer<T> dots_;      // (column tiles + 1, batch)
-  Buffer<T> residual_;  // (batch,)
-  Buffer<T> partial_;   // (2, row tiles, width)
+  Buffer<T> dots_;              // (column tiles, batch)
+  Buffer<double> linear_dots_;  // (batch,)
+  Buffer<T> residual_;          // (batch,)
+  Buffer<T> partial_;           // (2, row tiles, width)
   std::vector<const T*> gradient_rows_;
   Buffer<T> gradient_scales_;  // (width,)
 };
@@ -95,7 +96,7 @@ ActiveKernel<T>::ActiveKernel(const NetworkShape& shape, Isa isa, ThreadPool& po
       x_(batch * shape.inputs), h1_(batch * width_), h2_(batch * width_), dz2_(batch * width_), dz1_(batch * width_),
       packed_(static_cast<std::int64_t>(kMostPacked * static_cast<double>(width_)) * width_), b2_(width_), w3_(width_),
       dw3_(width_), db2_(width_), linear_(width_), weighted_(width_), linear_sum_(width_), weighted_sum_(width_),
-      dots_((column_tiling(width_).parts + 1) * batch), residual_(batch),
+      dots_(column_tiling(width_).parts * batch), linear_dots_(batch), residual_(batch),
       partial_(2 * row_tiling(batch).parts * width_), gradient_rows_(static_cast<std::size_t>(width_)),
       gradient_scales_(width_) {
   for (Units* list : {&evaluated_.units, &mixed_.units, &certified_on_, &evaluated_on_}) {
@@ -291,17 +292,16 @@ template <class T>
 void ActiveKernel<T>::output(std::int64_t n) {
   const std::int64_t parts = evaluated_.count() == 0 ? 0 : column_tiling(evaluated_.count()).parts;
   const Tiling rows = Tiling::of(n, kUnitChunk);
-  T* linear = dots_.data() + parts * batch_;
   const bool on = !certified_on_.empty();
-  const T constant = static_cast<T>(constant_);
   pool_.run(on ? rows.parts : 0, [&](std::int64_t r, int) {
     const std::int64_t row = rows.first(r);
-    table_.active.dot_rows({h1_.data() + row * width_, rows.count(r), width_, width_}, linear_.data(), linear + row);
+    table_.active.dot_rows({h1_.data() + row * width_, rows.count(r), width_, width_}, linear_sum_.data(),
+                           linear_dots_.data() + row);
   });
   for (std::int64_t b = 0; b < n; ++b) {
-    T sum = on ? constant + linear[b] : T(0);
-    for (std::int64_t c = 0; c < parts; ++c) sum += dots_[c * batch_ + b];
-    residual_[b] = sum;
+    double sum = on ? constant_ + linear_dots_[b] : 0.0;
+    for (std::int64_t c = 0; c < parts; ++c) sum += static_cast<double>(dots_[c * batch_ + b]);
+    residual_[b] = static_cast<T>(sum);
   }
 }
 
@@ -337,10 +337,12 @@ void ActiveKernel<T>::on_gradient(std::int64_t n, T* gradient) {
   pool_.run(chunks.parts, [&](std::int64_t chunk, int) {
     for (std::int64_t k = chunks.first(chunk); k < chunks.first(chunk + 1); ++k) {
       if (units_[static_cast<std::size_t>(k)] != UnitClass::on) continue;
-      T dot;
-      table_.active.dot_rows({parameters_ + layout_.w2.offset + k * width_, 1, width_, width_}, weighted_.data(), &dot);
+      double dot;
+      table_.active.dot_rows({parameters_ + layout_.w2.offset + k * width_, 1, width_, width_}, weighted_sum_.data(),
+                             &dot);
       const T w3 = parameters_[layout_.output.offset + k];
-      gradient[layout_.output.offset + k] = parameters_[layout_.b2.offset + k] * total + dot;
+      gradient[layout_.output.offset + k] =
+          static_cast<T>(static_cast<double>(parameters_[layout_.b2.offset + k]) * residual_sum + dot);
       gradient[layout_.b2.offset + k] = w3 * total;
       gradient_rows_[static_cast<std::size_t>(k)] = weighted_.data();
       gradient_scales_[k] = w3;

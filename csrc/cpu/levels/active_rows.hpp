@@ -32,8 +32,8 @@ struct ActiveRowFunctions {
   void (*column_range)(const View<T>& h, T* largest, T* poison);
   // count: (columns,) of the entries > 0.
   void (*count_positive)(const View<T>& h, T* count);
-  // dot: (rows,) = h w
-  void (*dot_rows)(const View<T>& h, const T* w, T* dot);
+  // dot: (rows,) = h w, in double: an error of w would be the same for every row and would not average out.
+  void (*dot_rows)(const View<T>& h, const double* w, double* dot);
   // sum: (columns,) += sum_i factor_k h_k, k = index[i], or i where index is null; h.rows is how many. In double: an
   // error of such a sum is the same for every row that it is multiplied with, and does not average out as a product's
   // do.

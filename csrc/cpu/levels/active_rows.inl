@@ -3,6 +3,7 @@
 
 #include "cpu/levels/active_rows.hpp"
 #include "cpu/levels/dense_rows.inl"
+#include "cpu/levels/widening.inl"
 
 namespace pn::cpu {
 namespace {
@@ -29,17 +30,18 @@ void active_count_positive(const View<T>& h, T* __restrict count) {
 }
 
 template <class T>
-void active_dot_rows(const View<T>& h, const T* w, T* dot) {
+void active_dot_rows(const View<T>& h, const double* w, double* dot) {
   for (std::int64_t r = 0; r < h.rows; ++r) {
     const T* row = h.data + r * h.stride;
-    Vec<T> sum[4] = {};
+    Vec<double> sum[4] = {};
     std::int64_t c = 0;
-    for (; c + 4 * kLanes<T> <= h.columns; c += 4 * kLanes<T>) {
-      for (int i = 0; i < 4; ++i) sum[i] += load(row + c + i * kLanes<T>) * load(w + c + i * kLanes<T>);
+    for (; c + 4 * kDoubles <= h.columns; c += 4 * kDoubles) {
+      for (int i = 0; i < 4; ++i) sum[i] += widen(row + c + i * kDoubles) * load(w + c + i * kDoubles);
     }
-    for (; c < h.columns; c += kLanes<T>)
-      sum[0] += load_up_to(row + c, h.columns - c) * load_up_to(w + c, h.columns - c);
-    dot[r] = lane_sum<T>((sum[0] + sum[1]) + (sum[2] + sum[3]));
+    for (; c < h.columns; c += kDoubles) {
+      sum[0] += widen_up_to(row + c, h.columns - c) * widen_up_to(w + c, h.columns - c);
+    }
+    dot[r] = lane_sum<double>((sum[0] + sum[1]) + (sum[2] + sum[3]));
   }
 }
 
