@@ -19,13 +19,16 @@ struct QuarterOf {
   typedef T loose __attribute__((vector_size(16), aligned(sizeof(T)), may_alias));
 };
 
-// n <= kQuarter elements of p, and zeros.
+// n elements of p, but not more than 16 bytes; zeros in place of missing ones. n > 0.
 template <class T>
 inline __attribute__((always_inline)) typename QuarterOf<T>::type load_quarter(const T* p, std::int64_t n) {
+  using Quarter = typename QuarterOf<T>::type;
   if (n >= kQuarter<T>) return *reinterpret_cast<const typename QuarterOf<T>::loose*>(p);
-  typename QuarterOf<T>::type v{};
-  for (std::int64_t i = 0; i < n; ++i) v[i] = p[i];
-  return v;
+  if constexpr (kQuarter<T> == 2) {
+    return Quarter{p[0], T(0)};
+  } else {
+    return n == 1 ? Quarter{p[0], T(0), T(0), T(0)} : Quarter{p[0], p[1], n > 2 ? p[2] : T(0), T(0)};
+  }
 }
 
 // n elements each of rows 0, kQuarter, 2 kQuarter, ..., 16 bytes for each.
