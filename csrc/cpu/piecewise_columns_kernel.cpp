@@ -20,7 +20,7 @@ namespace {
 constexpr std::int64_t kTeams = 8;
 constexpr std::int64_t kMostSlabRows = 4096;    // of a forward pass: it copies the data, a slab at a time
 constexpr std::int64_t kParallelPoints = 4096;  // fewer are not worth waking other threads
-constexpr std::int64_t kTurnRows = 16;          // turned over at a time: whole vectors of any level
+constexpr std::int64_t kTurnRows = kPointRows;  // turned over at a time
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 // A batch is turned over, so that an input's points are contiguous. Then every input's pieces are built and evaluated;
@@ -35,7 +35,7 @@ class ColumnsKernel final : public Kernel<T> {
         output_(teams_.parts * stride_), order_(shape.inputs * shape.width) {
     const std::int64_t usual = 8 * shape.width + 64;
     for (std::int64_t i = 0; i < shape.inputs; ++i) {
-      blocks_.emplace_back(shape, usual, capacity_);
+      blocks_.emplace_back(shape, usual, stride_);
       std::int32_t* order = order_.data() + i * shape.width;
       std::iota(order, order + shape.width, 0);
       blocks_.back().pieces.view().order = order;
@@ -54,6 +54,7 @@ class ColumnsKernel final : public Kernel<T> {
       return kNan;
     }
     const double loss = residual_in_place(rows, rows.count, output_.data()) / static_cast<double>(rows.count);
+    std::fill(output_.data() + rows.count, output_.data() + padded_rows(rows.count), 0.0);
     run(shape_.inputs, rows.count, [&](std::int64_t input, int thread) {
       add_gradient(parameters, input, threads_[static_cast<std::size_t>(thread)], gradient);
     });
@@ -94,11 +95,9 @@ class ColumnsKernel final : public Kernel<T> {
     Buffer<std::int32_t> count;
   };
 
+  static std::int64_t padded_rows(std::int64_t rows) { return (rows + kPointRows - 1) / kPointRows * kPointRows; }
   // An odd number of cache lines, so that the inputs of a row don't compete for the same ones.
-  static std::int64_t padded_stride(std::int64_t rows) {
-    constexpr std::int64_t line = 64 / static_cast<std::int64_t>(sizeof(T));
-    return ((rows + line - 1) / line | 1) * line;
-  }
+  static std::int64_t padded_stride(std::int64_t rows) { return (padded_rows(rows) / kPointRows | 1) * kPointRows; }
 
   template <class Task>
   void run(std::int64_t tasks, std::int64_t rows, Task task) {
@@ -133,19 +132,20 @@ class ColumnsKernel final : public Kernel<T> {
     functions_.fetch_rows(tile(0));
     for (std::int64_t first = 0; first < rows.count; first += kTurnRows) {
       if (first + kTurnRows < rows.count) functions_.fetch_rows(tile(first + kTurnRows));
-      functions_.copy_columns(tile(first), x_.data() + first, stride_);
+      functions_.turn_rows(tile(first), x_.data() + first, stride_);
     }
   }
 
   // The undivided output is left in output_: (rows,). False where a parameter is not finite.
   bool evaluate(const T* parameters, const Rows<T>& rows, Activity* activity) {
     turn_over(rows);
+    const std::int64_t padded = padded_rows(rows.count);
     std::atomic<bool> finite{true};
     run(teams_.parts, rows.count, [&](std::int64_t team, int thread) {
       double* output = output_.data() + team * stride_;
-      std::fill_n(output, rows.count, 0.0);
+      std::fill_n(output, padded, 0.0);
       for (std::int64_t i = teams_.first(team); i < teams_.first(team + 1); ++i) {
-        if (!add_block(parameters, i, rows.count, threads_[static_cast<std::size_t>(thread)], output, activity))
+        if (!add_block(parameters, i, padded, threads_[static_cast<std::size_t>(thread)], output, activity))
           finite = false;
       }
     });
@@ -176,8 +176,8 @@ class ColumnsKernel final : public Kernel<T> {
     const T* x = x_.data() + input * stride_;
     Points& points = blocks_[static_cast<std::size_t>(input)].points.view();
     functions_.fill_cells(grid, pieces, cells);
-    functions_.find_column(grid, pieces, cells, x, rows, points);
-    functions_.add_values(pieces, cells, points, x, output);
+    functions_.find(grid, pieces, cells, x, rows, points);
+    functions_.add_values(pieces, cells, points, {x, 1, rows}, output);
     if (activity == nullptr) return true;
     std::fill_n(cells.hit, cells_, std::uint8_t{0});
     std::fill_n(thread.place_hit.data(), places(pieces), std::uint8_t{0});
@@ -195,7 +195,8 @@ class ColumnsKernel final : public Kernel<T> {
     if (!block.fits) functions_.fill_cells(make_grid<T>(range_[input], cells_), pieces, cells);
     double* moment = thread.moment.data();
     std::fill_n(moment, 2 * places(pieces), 0.0);
-    functions_.add_column_moments(cells, block.points.view(), x_.data() + input * stride_, output_.data(), moment);
+    const Points& points = block.points.view();
+    functions_.add_moments(cells, points, {x_.data() + input * stride_, 1, points.count}, output_.data(), moment);
     functions_.fold(pieces, cells, moment);
     const BlockGradient<T> g{at(gradient, layout_.w1, input), at(gradient, layout_.b1, input),
                              at(gradient, layout_.w2, input), at(gradient, layout_.b2, input),

@@ -25,9 +25,8 @@ class SharedKernel final : public Kernel<T> {
  public:
   SharedKernel(const NetworkShape& shape, Isa isa, ThreadPool& pool, std::int64_t batch)
       : shape_(shape), layout_(parameter_layout(shape)), functions_(table<T>(isa).piecewise), pool_(pool),
-        ranges_(shape), block_rows_(std::max<std::int64_t>(1, kBlockPoints / shape.inputs)), build_(shape),
-        pieces_(PieceStore::for_any(shape)), order_(shape.width),
-        moment_capacity_(2 * pieces_.view().breakpoint_capacity + 2),
+        ranges_(shape), block_rows_(rows_of_block(shape.inputs)), build_(shape), pieces_(PieceStore::for_any(shape)),
+        order_(shape.width), moment_capacity_(2 * pieces_.view().breakpoint_capacity + 2),
         moment_(2 * (moment_capacity_ + extra_moments(batch))), count_(moment_capacity_),
         gradient_scratch_(functions_.gradient_rows * padded_units(shape.width)) {
     std::iota(order_.data(), order_.data() + order_.size(), 0);
@@ -79,8 +78,7 @@ class SharedKernel final : public Kernel<T> {
  private:
   struct Thread {
     Thread(const NetworkShape& shape, std::int64_t rows, std::int64_t places)
-        : points(rows * shape.inputs, shape.inputs), x(rows * shape.inputs + kVectorSlack), output(rows),
-          place_hit(places) {}
+        : points(rows * shape.inputs), x(rows * shape.inputs + kVectorSlack), output(rows), place_hit(places) {}
     CellStore cells;
     PointStore points;
     Buffer<T> x;            // (block rows, inputs)
@@ -133,12 +131,26 @@ class SharedKernel final : public Kernel<T> {
     return all;
   }
 
-  // Looks up a block of rows; their sums are in thread.output.
+  // A power of two.
+  static std::int64_t rows_of_block(std::int64_t inputs) {
+    std::int64_t rows = kPointRows;
+    while (2 * rows * inputs <= kBlockPoints) rows *= 2;
+    return rows;
+  }
+
+  PointPanel<T> panel(const Thread& thread) const { return {thread.x.data(), shape_.inputs, block_rows_}; }
+
+  // Looks up a block of rows; their sums are in thread.output. What rows are missing repeat the last one.
   void evaluate(const Rows<T>& rows, const CellTable& cells, Thread& thread) {
-    const std::int64_t inputs = shape_.inputs;
-    functions_.copy_rows(row_block(rows), thread.x.data());
-    functions_.find_rows(grid_, pieces_.view(), cells, thread.x.data(), rows.count * inputs, thread.points.view());
-    functions_.sum_rows(pieces_.view(), cells, thread.points.view(), rows.count, inputs, thread.output.data());
+    const std::int64_t padded = (rows.count + kPointRows - 1) / kPointRows * kPointRows;
+    functions_.turn_rows(row_block(rows), thread.x.data(), block_rows_);
+    for (std::int64_t i = 0; padded < block_rows_ && i < shape_.inputs; ++i) {
+      T* column = thread.x.data() + i * block_rows_;
+      std::fill(column + padded, column + block_rows_, column[rows.count - 1]);
+    }
+    std::fill_n(thread.output.data(), block_rows_, 0.0);
+    functions_.find(grid_, pieces_.view(), cells, thread.x.data(), block_rows_ * shape_.inputs, thread.points.view());
+    functions_.add_values(pieces_.view(), cells, thread.points.view(), panel(thread), thread.output.data());
   }
 
   template <class Body>
@@ -158,7 +170,8 @@ class SharedKernel final : public Kernel<T> {
     for_blocks(rows, [&](const Rows<T>& block, std::int64_t) {
       evaluate(block, cells, thread);
       loss += residual_in_place(block, batch, thread.output.data());
-      functions_.add_row_moments(cells, thread.points.view(), block.count, shape_.inputs, thread.output.data(), moment);
+      std::fill(thread.output.data() + block.count, thread.output.data() + block_rows_, 0.0);
+      functions_.add_moments(cells, thread.points.view(), panel(thread), thread.output.data(), moment);
     });
     functions_.fold(pieces_.view(), cells, moment);
     return loss;

@@ -57,9 +57,9 @@ class BuildStore {
   BuildStore(std::int64_t width, bool two) : BuildStore(width, two ? width : 0, two ? w2t_stride(width) : 0) {}
   BuildStore(std::int64_t width, std::int64_t units, std::int64_t stride)
       : hinge_(width), fall_sum_((units + 1) * 2 * kWalkUnits), line_sum_((units + 1) * 2 * kRowUnits),
-        w3_(padded_units(units)), side_(width), w2t_(stride * stride), pass_(units), crossing_(units * (units + 1)),
-        number_(width + 1 + 3 * units + 2 * (units + 2)), crossing_order_(units * (units + 1)),
-        positive_(padded_units(units)) {
+        w3_(padded_units(units)), side_(width), w2t_(stride * stride), zeros_(units), pass_(units),
+        crossing_(units * (units + 1)), number_(width + 1 + 3 * units + 2 * (units + 2)),
+        crossing_order_(units * (units + 1)), positive_(padded_units(units)) {
     std::int32_t* number = number_.data();
     const auto take = [&number](std::int64_t count) { return std::exchange(number, number + count); };
     view_.hinge = hinge_.data();
@@ -67,6 +67,7 @@ class BuildStore {
     view_.on = take(width + 1);
     view_.falling = take(units);
     view_.w2t = w2t_.data();
+    view_.zeros = zeros_.data();
     view_.pass = pass_.data();
     view_.pass_end = take(units);
     view_.fall_sum = fall_sum_.data();
@@ -82,7 +83,7 @@ class BuildStore {
 
   Buffer<double> hinge_, fall_sum_, line_sum_, w3_;
   Buffer<piecewise::Side> side_;
-  Buffer<T> w2t_;
+  Buffer<T> w2t_, zeros_;
   Buffer<HingePass<T>> pass_;
   Buffer<ZeroCrossing> crossing_;
   Buffer<std::int32_t> number_, crossing_order_;
@@ -107,18 +108,13 @@ class CellStore {
 
 class PointStore {
  public:
-  // Of one input, or of rows of several.
-  explicit PointStore(std::int64_t capacity, std::int64_t inputs = 0)
-      : pair_(inputs > 0 ? 2 * (capacity + kVectorSlack) : 0), offset_(capacity + kVectorSlack),
-        row_(inputs > 0 ? capacity : 0), listed_(capacity + kVectorSlack), place_(capacity) {
-    for (std::int64_t i = 0; i < row_.size(); ++i) row_[i] = static_cast<std::uint32_t>(i / inputs);
-    view_ = {0, 0, offset_.data(), pair_.data(), row_.data(), listed_.data(), place_.data()};
+  explicit PointStore(std::int64_t capacity) : offset_(capacity), listed_(capacity + kPointRows), place_(capacity) {
+    view_ = {0, 0, offset_.data(), listed_.data(), place_.data()};
   }
   Points& view() { return view_; }
 
  private:
-  Buffer<double> pair_;
-  Buffer<std::uint32_t> offset_, row_, listed_;
+  Buffer<std::uint32_t> offset_, listed_;
   Buffer<std::int32_t> place_;
   Points view_;
 };

@@ -10,13 +10,6 @@ namespace {
 
 constexpr std::uint32_t kPairBytes = 16;
 
-// (x, 1) of points of which `wide` are the x.
-inline __attribute__((always_inline)) void store_pairs(double* pair, Vec<double> wide) {
-  using Lanes = typename MakeIndices<kDoubles>::type;
-  store(pair, interleave<0, double>(wide, broadcast(1.0), Lanes{}));
-  store(pair + kDoubles, interleave<kDoubles / 2, double>(wide, broadcast(1.0), Lanes{}));
-}
-
 typedef std::int32_t Cells __attribute__((vector_size(kDoubles * 4)));
 typedef std::int32_t LooseCells __attribute__((vector_size(kDoubles * 4), aligned(4), may_alias));
 
@@ -47,28 +40,22 @@ inline __attribute__((always_inline)) __m512i sixteen_cells(const double* x, con
   return _mm512_inserti64x4(_mm512_castsi256_si512(reinterpret_cast<__m256i>(low)), reinterpret_cast<__m256i>(high), 1);
 }
 
-template <bool kPairs, class T>
+template <class T>
 inline std::int64_t find_cells(const piecewise::Grid<T>& grid, const CellTable& table, const T* x, std::int64_t count,
                                const Points& points) {
   const __m512i split_low = _mm512_loadu_si512(table.split), split_high = _mm512_loadu_si512(table.split + 64);
-  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-                one = _mm512_set1_epi32(1);
+  const __m512i one = _mm512_set1_epi32(1), sixteen = _mm512_set1_epi32(16);
   const piecewise::Grid<T> g = grid;
   std::uint32_t *offset = points.offset, *listed = points.listed;
-  double* pair = points.pair;
+  __m512i numbers = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   for (std::int64_t i = 0; i < count; i += 16) {
     const __m512i cell = sixteen_cells(x + i, g);
     _mm512_storeu_si512(offset + i, _mm512_slli_epi32(cell, 4));
     const __m512i word = _mm512_permutex2var_epi32(split_low, _mm512_srli_epi32(cell, 5), split_high);
-    __mmask16 split = _mm512_test_epi32_mask(_mm512_rorv_epi32(word, cell), one);
-    if (count - i < 16) split &= static_cast<__mmask16>((1u << (count - i)) - 1u);
-    const __m512i numbers = _mm512_add_epi32(lanes, _mm512_set1_epi32(static_cast<int>(i)));
+    const __mmask16 split = _mm512_test_epi32_mask(_mm512_rorv_epi32(word, cell), one);
     _mm512_storeu_si512(listed, _mm512_maskz_compress_epi32(split, numbers));
     listed += __builtin_popcount(split);
-    if constexpr (kPairs) {
-      store_pairs(pair + 2 * i, widen(x + i));
-      store_pairs(pair + 2 * i + 16, widen(x + i + 8));
-    }
+    numbers = _mm512_add_epi32(numbers, sixteen);
   }
   return listed - points.listed;
 }
@@ -79,17 +66,15 @@ inline std::int64_t find_cells(const piecewise::Grid<T>& grid, const CellTable& 
 inline void clear_split(const CellTable& table) { __builtin_memset(table.split, 0, kMostCells); }
 inline void mark_split(const CellTable& table, std::int64_t cell) { table.split[cell] = 1; }
 
-template <bool kPairs, class T>
+template <class T>
 inline std::int64_t find_cells(const piecewise::Grid<T>& grid, const CellTable& table, const T* x, std::int64_t count,
                                const Points& points) {
   std::uint32_t *offset = points.offset, *listed = points.listed;
-  double* pair = points.pair;
   const std::uint8_t* split = table.split;
   const piecewise::Grid<T> g = grid;
   for (std::int64_t i = 0; i < count; i += kDoubles) {
     const Narrow<T> values = *reinterpret_cast<const typename NarrowOf<T>::loose*>(x + i);
     *reinterpret_cast<LooseCells*>(offset + i) = cells_of<T>(values, g) << 4;
-    if constexpr (kPairs) store_pairs(pair + 2 * i, __builtin_convertvector(values, Vec<double>));
   }
   std::int64_t n = 0;
   for (std::int64_t i = 0; i < count; ++i) {
@@ -101,11 +86,11 @@ inline std::int64_t find_cells(const piecewise::Grid<T>& grid, const CellTable& 
 
 #endif
 
-template <bool kPairs, class T>
+template <class T>
 void find_points(const piecewise::Grid<T>& grid, const Pieces& pieces, const CellTable& table, const T* x,
                  std::int64_t count, Points& points) {
   points.count = count;
-  points.listed_count = find_cells<kPairs>(grid, table, x, count, points);
+  points.listed_count = find_cells(grid, table, x, count, points);
   const double* breakpoint = pieces.breakpoint;
   const std::int32_t *cell_of = pieces.cell, *first = table.breakpoint;
   const std::uint32_t *listed = points.listed, *offset = points.offset;

@@ -66,6 +66,7 @@ struct BuildScratch {
   // The rest: with two hidden layers only.
   std::int32_t* falling;   // (width,) units that fall, from the right
   T* w2t;                  // (stride, stride) W2 transposed
+  const T* zeros;          // (width,)
   HingePass<T>* pass;      // (width,)
   std::int32_t* pass_end;  // (width,) of the hinges at one place
   // Each layer-2 preactivation is a sum over the units that are on or rise, from the left, and over those that fall,
@@ -92,14 +93,21 @@ struct CellTable {
   std::uint8_t* hit;         // (cells,) whether a point has been there, for the activity of units
 };
 
-// A stretch of points: of one input, or rows of all inputs of a shared network. Room for a few more, which levels
-// overwrite.
+// Points of one or more inputs that look up the same table: (inputs, rows), of the block's inputs at the same rows.
+// With more than one input, rows is a power of two; always a multiple of kPointRows.
+constexpr std::int64_t kPointRows = 16;
+
+template <class T>
+struct PointPanel {
+  const T* x;  // x: (inputs, rows)
+  std::int64_t inputs, rows;
+};
+
+// Where the points of a panel are.
 struct Points {
   std::int64_t count = 0, listed_count = 0;
   std::uint32_t* offset;  // (capacity,) 16 times the cell
-  double* pair;           // (capacity, 2) x and 1; rows only
-  std::uint32_t* row;     // (capacity,) of each point; rows only
-  std::uint32_t* listed;  // (capacity,) points in split cells
+  std::uint32_t* listed;  // (capacity + kPointRows,) points in split cells
   std::int32_t* place;    // (capacity,) of the listed points
 };
 
@@ -115,34 +123,25 @@ template <class T>
 struct PiecewiseLinearFunctions {
   // Asks for the rows' data, which will be wanted soon.
   void (*fetch_rows)(const RowBlock<T>& rows);
-  // out: (count, inputs).
-  void (*copy_rows)(const RowBlock<T>& rows, T* out);
-  // out: (inputs, stride); the stride leaves room for whole vectors.
-  void (*copy_columns)(const RowBlock<T>& rows, T* out, std::int64_t stride);
+  // out: (inputs, stride): column b of it is the batch's row b; missing ones of the last kPointRows repeat the last
+  // row.
+  void (*turn_rows)(const RowBlock<T>& rows, T* out, std::int64_t stride);
   // Builds the pieces. False: the capacity did not suffice; the pieces are of no use then.
   bool (*build)(const BlockWeights<T>& block, const piecewise::Range& range, const BuildScratch<T>& scratch,
                 Pieces& pieces);
   // Cells of the breakpoints, and the cell table.
   void (*fill_cells)(const piecewise::Grid<T>& grid, Pieces& pieces, const CellTable& table);
-  // Cells of points x: (count,), and the list of those in split cells, with their places. x: with room for whole
-  // vectors.
-  void (*find_rows)(const piecewise::Grid<T>& grid, const Pieces& pieces, const CellTable& table, const T* x,
-                    std::int64_t count, Points& points);
-  void (*find_column)(const piecewise::Grid<T>& grid, const Pieces& pieces, const CellTable& table, const T* x,
-                      std::int64_t count, Points& points);
-  // output: (rows,) = sum over the row's points of the block's function; points: (rows, inputs).
-  void (*sum_rows)(const Pieces& pieces, const CellTable& table, const Points& points, std::int64_t rows,
-                   std::int64_t inputs, double* output);
-  // output: (count,) += the block's function at x: (count,).
-  void (*add_values)(const Pieces& pieces, const CellTable& table, const Points& points, const T* x, double* output);
+  // Cells of points x: (count,), a multiple of kPointRows, and the list of those in split cells, with their places.
+  void (*find)(const piecewise::Grid<T>& grid, const Pieces& pieces, const CellTable& table, const T* x,
+               std::int64_t count, Points& points);
+  // output: (rows,) += sum over inputs of the block's function at the points.
+  void (*add_values)(const Pieces& pieces, const CellTable& table, const Points& points, const PointPanel<T>& panel,
+                     double* output);
   // output: (count,) += the other parts, which are `stride` apart.
   void (*join_outputs)(double* output, std::int64_t parts, std::int64_t stride, std::int64_t count);
   // Adds r x and r of every point to its cell or, where it is listed, to moment: (places, 2). residual: (rows,).
-  void (*add_row_moments)(const CellTable& table, const Points& points, std::int64_t rows, std::int64_t inputs,
-                          const double* residual, double* moment);
-  // The same for points of one input; x, residual: (count,).
-  void (*add_column_moments)(const CellTable& table, const Points& points, const T* x, const double* residual,
-                             double* moment);
+  void (*add_moments)(const CellTable& table, const Points& points, const PointPanel<T>& panel, const double* residual,
+                      double* moment);
   // Notes the cells and, of listed points, the places that hold points; place_hit: (places,).
   void (*mark)(const CellTable& table, const Points& points, std::uint8_t* place_hit);
   // Adds the cells' moments to the places' and zeroes them.

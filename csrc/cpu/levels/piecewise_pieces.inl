@@ -2,8 +2,8 @@
 // step 1).
 #pragma once
 
+#include "cpu/levels/piecewise_gather.inl"
 #include "cpu/levels/piecewise_linear.hpp"
-#include "cpu/levels/transpose.inl"
 #include "cpu/levels/widening.inl"
 
 namespace pn::cpu {
@@ -57,28 +57,21 @@ class PieceBuilder {
   }
 
  private:
-  bool finite() {
+  bool finite() const {
     const bool vectors =
         all_finite(block_.w1, width_) && all_finite(block_.b1, width_) && all_finite(block_.w3, width_);
-    return vectors && (block_.hidden_layers == 1 || (all_finite(block_.b2, width_) && transpose_w2()));
+    return vectors &&
+           (block_.hidden_layers == 1 || (all_finite(block_.w2, width_ * width_) && all_finite(block_.b2, width_)));
   }
 
-  // W2 transposed: column j becomes a row of units of layer 2. False where an element is not finite.
-  bool transpose_w2() {
-    constexpr std::int64_t n = kLanes<T>;
-    Vec<T> sum{};
-    for (std::int64_t k = 0; k < width_; k += n) {
-      for (std::int64_t j = 0; j < width_; j += n) {
-        Vec<T> tile[n];
-        for (std::int64_t r = 0; r < n; ++r) {
-          tile[r] = k + r < width_ ? load_first(block_.w2 + (k + r) * width_ + j, width_ - j) : Vec<T>{};
-          sum += tile[r] * T(0);
-        }
-        transpose<T>(tile);
-        for (std::int64_t r = 0; r < n; ++r) store(s_.w2t + (j + r) * stride_ + k, tile[r]);
-      }
+  // W2 transposed: column j becomes a row of units of layer 2, with zeros where there is no unit.
+  void transpose_w2() {
+    for (std::int64_t k = 0; k < width_; k += kLanes<T>) {
+      const auto row = [&](std::int64_t r) __attribute__((always_inline)) {
+        return k + r < width_ ? block_.w2 + (k + r) * width_ : s_.zeros;
+      };
+      turn_over<T>(row, width_, s_.w2t + k, stride_);
     }
-    return all_zero<T>(sum);
   }
 
   double w1(std::int64_t j) const { return static_cast<double>(block_.w1[j]); }
@@ -379,6 +372,7 @@ class PieceBuilder {
   }
 
   bool walk_two_layers() {
+    transpose_w2();
     prepare_passes();
     for (std::int64_t k = 0; k < width_; ++k) s_.w3[k] = static_cast<double>(block_.w3[k]);
     walk_all<kMostVectors>(0);

@@ -9,25 +9,77 @@ namespace {
 // Two doubles: (slope, intercept), (x, 1) or (sum of r x, sum of r).
 typedef double Pair __attribute__((vector_size(16), may_alias));
 
-inline __attribute__((always_inline)) Pair& pair_at(double* base, std::uint32_t byte_offset) {
+inline __attribute__((always_inline)) Pair& pair_at(double* base, std::uint64_t byte_offset) {
   return *reinterpret_cast<Pair*>(reinterpret_cast<char*>(base) + byte_offset);
 }
 inline __attribute__((always_inline)) Pair& pair_number(double* base, std::int64_t number) {
   return *reinterpret_cast<Pair*>(base + 2 * number);
 }
 
-constexpr int kPairs = kDoubles / 2;  // of a vector
+// Four points at a time, also where vectors are longer: scattered loads and stores of 16 bytes are what limits these
+// loops.
+typedef double Four __attribute__((vector_size(32)));
+typedef double LooseFour __attribute__((vector_size(32), aligned(8), may_alias));
 
-inline __attribute__((always_inline)) Vec<double> repeat(Pair pair) {
-  Vec<double> v{};
-  for (int i = 0; i < kDoubles; ++i) v[i] = pair[i % 2];
-  return v;
+inline __attribute__((always_inline)) LooseFour& four_at(double* p) { return *reinterpret_cast<LooseFour*>(p); }
+inline __attribute__((always_inline)) Four four_at(const double* p) { return *reinterpret_cast<const LooseFour*>(p); }
+template <class T>
+inline __attribute__((always_inline)) Four widen_four(const T* p) {
+  typedef T Some __attribute__((vector_size(4 * sizeof(T))));
+  typedef T Loose __attribute__((vector_size(4 * sizeof(T)), aligned(sizeof(T)), may_alias));
+  const Some some = *reinterpret_cast<const Loose*>(p);
+  return __builtin_convertvector(some, Four);
+}
+inline __attribute__((always_inline)) Four joined(Pair a, Pair b) {
+#if defined(__AVX2__)
+  return _mm256_insertf128_pd(_mm256_castpd128_pd256(a), b, 1);
+#else
+  return Four{a[0], a[1], b[0], b[1]};
+#endif
 }
 
-// Fills cells [cell, end) and perhaps a few more.
-inline void fill_line(double* line, std::int64_t cell, std::int64_t end, Pair value) {
-  const Vec<double> values = repeat(value);
-  for (; cell < end; cell += kPairs) store(line + 2 * cell, values);
+// (a0, b0) and (a2, b2); (a1, b1) and (a3, b3).
+inline __attribute__((always_inline)) Four evens(Four a, Four b) {
+#if defined(__AVX2__)
+  return _mm256_unpacklo_pd(a, b);
+#else
+  return Four{a[0], b[0], a[2], b[2]};
+#endif
+}
+inline __attribute__((always_inline)) Four odds(Four a, Four b) {
+#if defined(__AVX2__)
+  return _mm256_unpackhi_pd(a, b);
+#else
+  return Four{a[1], b[1], a[3], b[3]};
+#endif
+}
+inline __attribute__((always_inline)) Pair low_pair(Four v) {
+#if defined(__AVX2__)
+  return _mm256_castpd256_pd128(v);
+#else
+  return Pair{v[0], v[1]};
+#endif
+}
+inline __attribute__((always_inline)) Pair high_pair(Four v) {
+#if defined(__AVX2__)
+  return _mm256_extractf128_pd(v, 1);
+#else
+  return Pair{v[2], v[3]};
+#endif
+}
+
+// Byte offsets of four points, loaded in twos: loads are scarcer here than shifts.
+struct FourOffsets {
+  std::uint64_t at[4];
+};
+inline __attribute__((always_inline)) FourOffsets four_offsets(const std::uint32_t* offset) {
+  std::uint64_t two[2];
+  __builtin_memcpy(two, offset, sizeof(two));
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+  return {{two[0] >> 32, two[0] & 0xffffffffu, two[1] >> 32, two[1] & 0xffffffffu}};
+#else
+  return {{two[0] & 0xffffffffu, two[0] >> 32, two[1] & 0xffffffffu, two[1] >> 32}};
+#endif
 }
 
 template <class T>
@@ -42,7 +94,8 @@ void fill_cells(const piecewise::Grid<T>& grid, Pieces& pieces, const CellTable&
   for (std::int64_t q = 0; q <= pieces.count; ++q) {
     const std::int64_t next = pieces.cell[q];
     if (cell > next) continue;  // the cell is split already
-    fill_line(table.line, cell, next, pair_number(pieces.line, 2 * q));
+    const Pair line = pair_number(pieces.line, 2 * q);
+    for (const Four lines = joined(line, line); cell < next; cell += 2) four_at(table.line + 2 * cell) = lines;
     cell = next + 1;
     if (q == pieces.count) return;
     pair_number(table.line, next) = Pair{};
@@ -51,111 +104,54 @@ void fill_cells(const piecewise::Grid<T>& grid, Pieces& pieces, const CellTable&
   }
 }
 
-inline void sum_rows(const Pieces& pieces, const CellTable& table, const Points& points, std::int64_t rows,
-                     std::int64_t inputs, double* output) {
-  const std::uint32_t* offset = points.offset;
-  double *pair = points.pair, *line = table.line;
-  for (std::int64_t r = 0; r < rows; ++r) {
-    Pair sum[4] = {};
-    std::int64_t i = 0;
-    for (; i + 4 <= inputs; i += 4) {
-      for (int lane = 0; lane < 4; ++lane) sum[lane] += pair_at(line, offset[i + lane]) * pair_number(pair, i + lane);
-    }
-    for (; i < inputs; ++i) sum[0] += pair_at(line, offset[i]) * pair_number(pair, i);
-    const Pair all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
-    output[r] = all[0] + all[1];
-    offset += inputs;
-    pair += 2 * inputs;
-  }
-  for (std::int64_t e = 0; e < points.listed_count; ++e) {
-    const std::uint32_t i = points.listed[e];
-    const Pair terms = pair_number(pieces.line, points.place[e]) * pair_number(points.pair, i);
-    output[points.row[i]] += terms[0] + terms[1];
-  }
-}
-
-// The lines of kDoubles points, as slopes and intercepts.
-inline __attribute__((always_inline)) void lines_of(double* line, const std::uint32_t* offset, Vec<double>& slope,
-                                                    Vec<double>& intercept) {
-#if defined(__AVX512F__)
-  const auto four = [&](int first) __attribute__((always_inline)) {
-    const __m256d low =
-        _mm256_insertf128_pd(_mm256_castpd128_pd256(pair_at(line, offset[first])), pair_at(line, offset[first + 2]), 1);
-    const __m512d three = _mm512_insertf64x2(_mm512_castpd256_pd512(low), pair_at(line, offset[first + 4]), 2);
-    return _mm512_insertf64x2(three, pair_at(line, offset[first + 6]), 3);
-  };
-  const __m512d even = four(0), odd = four(1);
-  slope = _mm512_unpacklo_pd(even, odd);
-  intercept = _mm512_unpackhi_pd(even, odd);
-#elif defined(__AVX2__)
-  const auto two = [&](int first) __attribute__((always_inline)) {
-    return _mm256_insertf128_pd(_mm256_castpd128_pd256(pair_at(line, offset[first])), pair_at(line, offset[first + 2]),
-                                1);
-  };
-  const __m256d even = two(0), odd = two(1);
-  slope = _mm256_unpacklo_pd(even, odd);
-  intercept = _mm256_unpackhi_pd(even, odd);
-#else
-  for (int i = 0; i < kDoubles; ++i) {
-    const Pair one = pair_at(line, offset[i]);
-    slope[i] = one[0];
-    intercept[i] = one[1];
-  }
-#endif
-}
-
-// x, output: with room for whole vectors.
 template <class T>
-void add_values(const Pieces& pieces, const CellTable& table, const Points& points, const T* x, double* output) {
-  for (std::int64_t i = 0; i < points.count; i += kDoubles) {
-    Vec<double> slope, intercept;
-    lines_of(table.line, points.offset + i, slope, intercept);
-    store(output + i, load(output + i) + (slope * widen(x + i) + intercept));
+void add_values(const Pieces& pieces, const CellTable& table, const Points& points, const PointPanel<T>& panel,
+                double* output) {
+  double* line = table.line;
+  const T* x = panel.x;
+  const std::uint32_t* offsets = points.offset;
+  const std::int64_t rows = panel.rows, count = points.count;
+  for (std::int64_t b = 0; b < rows; b += 4) {
+    Four sum = four_at(output + b);
+    for (std::int64_t at = b; at < count; at += rows) {
+      const FourOffsets offset = four_offsets(offsets + at);
+      const Four even = joined(pair_at(line, offset.at[0]), pair_at(line, offset.at[2]));
+      const Four odd = joined(pair_at(line, offset.at[1]), pair_at(line, offset.at[3]));
+      sum += evens(even, odd) * widen_four(x + at) + odds(even, odd);
+    }
+    four_at(output + b) = sum;
   }
+  const std::uint32_t last_row = static_cast<std::uint32_t>(rows - 1);
   for (std::int64_t e = 0; e < points.listed_count; ++e) {
     const std::uint32_t i = points.listed[e];
     const Pair line = pair_number(pieces.line, points.place[e]);
-    output[i] += line[0] * static_cast<double>(x[i]) + line[1];
+    output[panel.inputs == 1 ? i : i & last_row] += line[0] * static_cast<double>(panel.x[i]) + line[1];
   }
 }
 
-inline void add_row_moments(const CellTable& table, const Points& points, std::int64_t rows, std::int64_t inputs,
-                            const double* residual, double* moment) {
-  const std::uint32_t* offset = points.offset;
-  double *pair = points.pair, *sums = table.moment;
-  for (std::int64_t r = 0; r < rows; ++r) {
-    const Pair factor = {residual[r], residual[r]};
-    for (std::int64_t i = 0; i < inputs; ++i) pair_at(sums, offset[i]) += factor * pair_number(pair, i);
-    offset += inputs;
-    pair += 2 * inputs;
+template <class T>
+void add_moments(const CellTable& table, const Points& points, const PointPanel<T>& panel, const double* residual,
+                 double* moment) {
+  double* sums = table.moment;
+  const T* x = panel.x;
+  const std::uint32_t* offsets = points.offset;
+  const std::int64_t rows = panel.rows, count = points.count;
+  for (std::int64_t at = 0; at < count; at += rows) {
+    for (std::int64_t b = 0; b < rows; b += 4) {
+      const FourOffsets offset = four_offsets(offsets + at + b);
+      const Four r = four_at(residual + b), rx = r * widen_four(x + at + b);
+      const Four even = evens(rx, r), odd = odds(rx, r);
+      pair_at(sums, offset.at[0]) += low_pair(even);
+      pair_at(sums, offset.at[1]) += low_pair(odd);
+      pair_at(sums, offset.at[2]) += high_pair(even);
+      pair_at(sums, offset.at[3]) += high_pair(odd);
+    }
   }
+  const std::uint32_t last_row = static_cast<std::uint32_t>(rows - 1);
   for (std::int64_t e = 0; e < points.listed_count; ++e) {
     const std::uint32_t i = points.listed[e];
-    pair_number(moment, points.place[e]) += residual[points.row[i]] * pair_number(points.pair, i);
-  }
-}
-
-// x, residual: with room for whole vectors.
-template <class T>
-void add_column_moments(const CellTable& table, const Points& points, const T* x, const double* residual,
-                        double* moment) {
-  using Lanes = typename MakeIndices<kDoubles>::type;
-  const std::uint32_t* offset = points.offset;
-  double* sums = table.moment;
-  std::int64_t i = 0;
-  for (; i + kDoubles <= points.count; i += kDoubles) {
-    const Vec<double> r = load(residual + i), rx = r * widen(x + i);
-    alignas(64) double terms[2 * kDoubles];
-    store(terms, interleave<0, double>(rx, r, Lanes{}));
-    store(terms + kDoubles, interleave<kDoubles / 2, double>(rx, r, Lanes{}));
-    for (int lane = 0; lane < kDoubles; ++lane) pair_at(sums, offset[i + lane]) += pair_number(terms, lane);
-  }
-  for (; i < points.count; ++i) {
-    pair_at(sums, offset[i]) += Pair{residual[i] * static_cast<double>(x[i]), residual[i]};
-  }
-  for (std::int64_t e = 0; e < points.listed_count; ++e) {
-    const std::uint32_t p = points.listed[e];
-    pair_number(moment, points.place[e]) += Pair{residual[p] * static_cast<double>(x[p]), residual[p]};
+    const double r = residual[panel.inputs == 1 ? i : i & last_row];
+    pair_number(moment, points.place[e]) += Pair{r * static_cast<double>(panel.x[i]), r};
   }
 }
 
@@ -170,11 +166,10 @@ inline void fold_moments(const Pieces& pieces, const CellTable& table, double* m
   for (std::int64_t q = 0; q <= pieces.count; ++q) {
     const std::int64_t end = pieces.cell[q];
     if (cell > end) continue;
-    Vec<double> sums{};
-    for (; cell + kPairs <= end; cell += kPairs) sums += load(table.moment + 2 * cell);
-    Pair sum{};
-    for (; cell < end; ++cell) sum += pair_number(table.moment, cell);
-    for (int i = 0; i < kDoubles; i += 2) sum += Pair{sums[i], sums[i + 1]};
+    Four sums{};
+    for (; cell + 2 <= end; cell += 2) sums += four_at(table.moment + 2 * cell);
+    Pair sum = low_pair(sums) + high_pair(sums);
+    if (cell < end) sum += pair_number(table.moment, cell);
     pair_number(moment, 2 * q) += sum;
     cell = end + 1;
   }
