@@ -25,9 +25,14 @@ inline bool all_zero(Vec<T> v) {
 // Whether all of p: (n,) are finite: 0 times a number that is not is NaN.
 template <class T>
 inline bool all_finite(const T* p, std::int64_t n) {
-  Vec<T> sum{};
-  for (std::int64_t i = 0; i < n; i += kLanes<T>) sum += load_first(p + i, n - i) * T(0);
-  return all_zero<T>(sum);
+  constexpr int many = 4;
+  Vec<T> sum[many] = {};
+  std::int64_t i = 0;
+  for (; i + many * kLanes<T> <= n; i += many * kLanes<T>) {
+    for (int v = 0; v < many; ++v) sum[v] += load(p + i + v * kLanes<T>) * T(0);
+  }
+  for (; i < n; i += kLanes<T>) sum[0] += load_first(p + i, n - i) * T(0);
+  return all_zero<T>((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
 // Vectors of units that walk together: what they need fits in the registers.
@@ -66,12 +71,21 @@ class PieceBuilder {
 
   // W2 transposed: column j becomes a row of units of layer 2, with zeros where there is no unit.
   void transpose_w2() {
-    for (std::int64_t k = 0; k < width_; k += kLanes<T>) {
-      const auto row = [&](std::int64_t r) __attribute__((always_inline)) {
-        return k + r < width_ ? block_.w2 + (k + r) * width_ : s_.zeros;
+    std::int64_t k = 0;
+    for (; k + kLanes<T> <= width_; k += kLanes<T>) {
+      // A few pointers and strides, which the processor adds, instead of a pointer to each row.
+      const T* base[kLanes<T> / kQuarter<T>];
+      for (int i = 0; i < kLanes<T> / kQuarter<T>; ++i) base[i] = block_.w2 + (k + i * kQuarter<T>) * width_;
+      const auto row = [&](int r) __attribute__((always_inline)) {
+        return base[r / kQuarter<T>] + r % kQuarter<T> * width_;
       };
       turn_over<T>(row, width_, s_.w2t + k, stride_);
     }
+    if (k == width_) return;
+    const auto row = [&](int r) __attribute__((always_inline)) {
+      return k + r < width_ ? block_.w2 + (k + r) * width_ : s_.zeros;
+    };
+    turn_over<T>(row, width_, s_.w2t + k, stride_);
   }
 
   double w1(std::int64_t j) const { return static_cast<double>(block_.w1[j]); }

@@ -23,12 +23,13 @@ typedef double LooseFour __attribute__((vector_size(32), aligned(8), may_alias))
 
 inline __attribute__((always_inline)) LooseFour& four_at(double* p) { return *reinterpret_cast<LooseFour*>(p); }
 inline __attribute__((always_inline)) Four four_at(const double* p) { return *reinterpret_cast<const LooseFour*>(p); }
-template <class T>
-inline __attribute__((always_inline)) Four widen_four(const T* p) {
-  typedef T Some __attribute__((vector_size(4 * sizeof(T))));
-  typedef T Loose __attribute__((vector_size(4 * sizeof(T)), aligned(sizeof(T)), may_alias));
-  const Some some = *reinterpret_cast<const Loose*>(p);
-  return __builtin_convertvector(some, Four);
+inline __attribute__((always_inline)) Four widen_four(const double* p) { return four_at(p); }
+inline __attribute__((always_inline)) Four widen_four(const float* p) {
+#if defined(__AVX2__)
+  return _mm256_cvtps_pd(_mm_loadu_ps(p));
+#else
+  return Four{p[0], p[1], p[2], p[3]};
+#endif
 }
 inline __attribute__((always_inline)) Four joined(Pair a, Pair b) {
 #if defined(__AVX2__)
@@ -136,10 +137,11 @@ void add_moments(const CellTable& table, const Points& points, const PointPanel<
   const T* x = panel.x;
   const std::uint32_t* offsets = points.offset;
   const std::int64_t rows = panel.rows, count = points.count;
-  for (std::int64_t at = 0; at < count; at += rows) {
-    for (std::int64_t b = 0; b < rows; b += 4) {
-      const FourOffsets offset = four_offsets(offsets + at + b);
-      const Four r = four_at(residual + b), rx = r * widen_four(x + at + b);
+  for (std::int64_t b = 0; b < rows; b += 4) {
+    const Four r = four_at(residual + b);
+    for (std::int64_t at = b; at < count; at += rows) {
+      const FourOffsets offset = four_offsets(offsets + at);
+      const Four rx = r * widen_four(x + at);
       const Four even = evens(rx, r), odd = odds(rx, r);
       pair_at(sums, offset.at[0]) += low_pair(even);
       pair_at(sums, offset.at[1]) += low_pair(odd);
@@ -166,14 +168,23 @@ inline void fold_moments(const Pieces& pieces, const CellTable& table, double* m
   for (std::int64_t q = 0; q <= pieces.count; ++q) {
     const std::int64_t end = pieces.cell[q];
     if (cell > end) continue;
-    Four sums{};
-    for (; cell + 2 <= end; cell += 2) sums += four_at(table.moment + 2 * cell);
-    Pair sum = low_pair(sums) + high_pair(sums);
-    if (cell < end) sum += pair_number(table.moment, cell);
+    double* sums = table.moment;
+    Four some{}, others{};
+    for (; cell + 4 <= end; cell += 4) {
+      some += four_at(sums + 2 * cell);
+      others += four_at(sums + 2 * cell + 4);
+      four_at(sums + 2 * cell) = four_at(sums + 2 * cell + 4) = Four{};
+    }
+    some += others;
+    Pair sum = low_pair(some) + high_pair(some);
+    for (; cell < end; ++cell) {
+      sum += pair_number(sums, cell);
+      pair_number(sums, cell) = Pair{};
+    }
+    if (q < pieces.count) pair_number(sums, end) = Pair{};  // of a split cell: of no use
     pair_number(moment, 2 * q) += sum;
     cell = end + 1;
   }
-  __builtin_memset(table.moment, 0, static_cast<std::size_t>(table.cells) * kPairBytes);
 }
 
 // output: (count,) becomes the sum of `parts` such arrays, `stride` apart; 64-byte aligned, with room for whole
