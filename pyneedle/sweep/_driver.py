@@ -1,0 +1,89 @@
+"""The loop that drives a sweep: hands cells to an executor and stores what comes back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pyneedle.sweep._cell import Cell
+from pyneedle.sweep._cost import Speeds
+from pyneedle.sweep._executor import Executor, Job
+from pyneedle.sweep._outcome import Keep, Outcome
+from pyneedle.sweep._store import Store
+
+ExecutorName = Literal["local", "ray"]
+EXECUTORS: tuple[ExecutorName, ...] = ("local", "ray")
+_POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a sweep is run; none of it changes a result."""
+
+    executor: ExecutorName
+    progress: bool
+    threads: int
+    keep: Keep
+
+
+def make_executor(name: ExecutorName, job: Job) -> Executor:
+    """The executor of that name.
+
+    Raises
+    ------
+    ImportError
+        Where what it needs is not installed.
+    """
+    if name == "ray":
+        from pyneedle.sweep._ray import RayExecutor
+
+        return RayExecutor(job)
+    from pyneedle.sweep._local import LocalExecutor
+
+    return LocalExecutor(job)
+
+
+def missing_cells(cells: Sequence[Cell], store: Store, keep: Keep) -> list[Cell]:
+    """The cells whose runs are not there; those that failed count as not there."""
+    finished = store.finished(keep)
+    return [cell for cell in cells if cell.id not in finished]
+
+
+def drive(cells: Sequence[Cell], store: Store, settings: Settings) -> None:
+    """Train the cells that the store does not have, and store each as soon as it is done.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        On Ctrl-C; what was finished is stored.
+    StoreError
+        Where the store can't be written.
+    """
+    missing = missing_cells(cells, store, settings.keep)
+    speeds = Speeds()
+    if not missing:
+        return
+    job = Job(missing, settings.keep, settings.threads, speeds)
+    left = len(missing)
+    with make_executor(settings.executor, job) as executor:
+
+        def collect(timeout: float) -> None:
+            nonlocal left
+            outcomes = executor.poll(timeout)
+            store.add(outcomes)
+            left -= len(outcomes)
+            for outcome in outcomes:
+                _learn(speeds, outcome)
+
+        try:
+            while left:
+                collect(_POLL_SECONDS)
+        except KeyboardInterrupt:
+            executor.stop()
+            collect(0.0)
+            raise
+
+
+def _learn(speeds: Speeds, outcome: Outcome) -> None:
+    if outcome.status != "completed":
+        return
+    speeds.learn(outcome.cell, outcome.seconds * max(1, outcome.threads), outcome.cell.steps)
