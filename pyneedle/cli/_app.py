@@ -6,6 +6,8 @@ import typer
 
 import pyneedle
 from pyneedle.cli.doctor import doctor
+from pyneedle.cli.results import plot, results
+from pyneedle.cli.sweep import sweep
 from pyneedle.cli.train import train
 
 app = typer.Typer(
@@ -16,6 +18,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(train)
+app.command()(sweep)
+app.command()(results)
+app.command()(plot)
 app.command()(doctor)
 
 

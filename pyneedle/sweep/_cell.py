@@ -19,11 +19,10 @@ from pyneedle._networks import (
     Scheme,
 )
 from pyneedle._optimizers import Adam
-from pyneedle._penalties import L1, L2, PathNorm, Penalty
+from pyneedle._penalties import BY_KIND, L1, L2, PathNorm, Penalty
 from pyneedle._training import Device, Run, batch_size
 
 NETWORK_NAMES = ("GN", "LCN", "LN")
-PENALTIES: dict[str, type[Penalty]] = {"l1": L1, "l2": L2, "path-norm": PathNorm}
 OPTIMIZER_KEYS = tuple(f.name for f in fields(Adam))
 
 # Stands in the hashed content. A field that is added to Cell later must be left out of the content where it has its
@@ -207,7 +206,7 @@ class Cell:
             raise ValueError(f"content must have version {_CONTENT_VERSION}, got {version!r}")
         penalty = values.pop("penalty", None)
         optimizer = Adam(**values.pop("optimizer"))
-        cost = None if penalty is None else PENALTIES[penalty[0]](penalty[1])
+        cost = None if penalty is None else BY_KIND[penalty[0]](penalty[1])
         return cls(penalty=cost, optimizer=optimizer, **values)
 
     @functools.cached_property

@@ -59,12 +59,18 @@ def drive(cells: Sequence[Cell], store: Store, settings: Settings) -> None:
         Where the store can't be written.
     """
     missing = missing_cells(cells, store, settings.keep)
-    speeds = Speeds()
     if not missing:
         return
+    speeds = Speeds()
     job = Job(missing, settings.keep, settings.threads, speeds)
     left = len(missing)
-    with make_executor(settings.executor, job) as executor:
+    # Not at the top: it imports rich, which a worker of a cluster has no use for.
+    from pyneedle.sweep._progress import Display
+
+    with (
+        make_executor(settings.executor, job) as executor,
+        Display(len(cells) - left, missing, speeds, settings.threads, settings.progress) as display,
+    ):
 
         def collect(timeout: float) -> None:
             nonlocal left
@@ -73,6 +79,7 @@ def drive(cells: Sequence[Cell], store: Store, settings: Settings) -> None:
             left -= len(outcomes)
             for outcome in outcomes:
                 _learn(speeds, outcome)
+            display.update(outcomes, executor.members())
 
         try:
             while left:

@@ -1,15 +1,15 @@
 """Grids: every setting of a cell may be given as several values; the cells are all combinations."""
 
-import contextlib
 import difflib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from pyneedle import _penalties
 from pyneedle._optimizers import Adam
 from pyneedle._penalties import L1, L2, PathNorm, Penalty
-from pyneedle.sweep._cell import OPTIMIZER_KEYS, PENALTIES, Cell
+from pyneedle.sweep._cell import OPTIMIZER_KEYS, Cell
 
 Axes = dict[str, list[Any]]
 
@@ -39,7 +39,7 @@ def make_axes(settings: Mapping[str, object]) -> Axes:
             raise TypeError(f"{key} must not be given beside optimizer, which has a {key} of its own")
     axes = {key: _values(key, value) for key, value in settings.items()}
     if "penalty" in axes:
-        axes["penalty"] = [penalty for value in axes["penalty"] for penalty in _penalties(value)]
+        axes["penalty"] = [penalty for value in axes["penalty"] for penalty in _expand_penalty(value)]
     return axes
 
 
@@ -63,36 +63,20 @@ def _values(key: str, value: object) -> list[Any]:
     return values
 
 
-def _penalties(value: object) -> list[Penalty | None]:
+def _expand_penalty(value: object) -> list[Penalty | None]:
     """What None, a penalty, "none", "kind:strength" or {"kind": ..., "strength": ...} stands for."""
     if value is None or isinstance(value, (L1, L2, PathNorm)):
         return [value]
     if isinstance(value, str):
-        return [parse_penalty(value)]
+        return [_penalties.parse(value)]
     if isinstance(value, Mapping):
         check_keys(value, ("kind", "strength"), "penalty has an ")
         kind = value.get("kind")
         if kind == "none" and "strength" not in value:
             return [None]
-        if kind not in PENALTIES:
+        if kind not in _penalties.BY_KIND:
             raise ValueError(f"penalty's kind must be one of 'none', 'l1', 'l2', 'path-norm', got {kind!r}")
         if "strength" not in value:
             raise ValueError(f"penalty's strength must be given for kind {kind!r}")
-        return [PENALTIES[kind](strength) for strength in _values("penalty's strength", value["strength"])]
+        return [_penalties.BY_KIND[kind](strength) for strength in _values("penalty's strength", value["strength"])]
     raise TypeError(f"penalty must be None, L1, L2, PathNorm or a text such as 'l1:1e-8', got {value!r}")
-
-
-def parse_penalty(text: str) -> Penalty | None:
-    """The penalty that "none" or "kind:strength" stands for; ValueError where it stands for none."""
-    if text == "none":
-        return None
-    kind, colon, strength = text.partition(":")
-    number = None
-    if colon and kind in PENALTIES:
-        with contextlib.suppress(ValueError):
-            number = float(strength)
-    if number is None:
-        raise ValueError(
-            f"penalty must be none, l1:STRENGTH, l2:STRENGTH or path-norm:STRENGTH (such as l1:1e-8), got {text!r}"
-        )
-    return PENALTIES[kind](number)

@@ -14,10 +14,12 @@ from pyneedle._penalties import Penalty
 from pyneedle._training import Device
 from pyneedle.sweep import _toml
 from pyneedle.sweep._cell import Cell
-from pyneedle.sweep._driver import EXECUTORS, ExecutorName, Settings, drive
+from pyneedle.sweep._driver import EXECUTORS, ExecutorName, Settings, drive, missing_cells
+from pyneedle.sweep._estimate import Estimate, estimate
 from pyneedle.sweep._frame import read_frame
 from pyneedle.sweep._grid import Axes, expand, make_axes
 from pyneedle.sweep._outcome import Keep
+from pyneedle.sweep._schema import is_store
 from pyneedle.sweep._store import Store
 
 if TYPE_CHECKING:
@@ -198,6 +200,37 @@ class Sweep:
         with Store(path, write=True) as store:
             drive(self.cells, store, settings)
             return read_frame(store, self.cells)
+
+    def estimate(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        threads: int | None = None,
+        history: bool = True,
+        parameters: bool = False,
+    ) -> Estimate:
+        """What `run` would take, from a few steps of each shape; nothing is stored.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            The store; without one, or where there is none, all cells are to be done.
+        threads, history, parameters
+            As for `run`.
+
+        Raises
+        ------
+        StoreError
+            Where the file is no store, or can't be read.
+        """
+        keep = Keep(_checks.flag("history", history), _checks.flag("parameters", parameters))
+        count = _checks.threads(threads)
+        missing, failed = list(self.cells), 0
+        if path is not None and is_store(Path(path)):
+            with Store(path) as store:
+                missing = missing_cells(self.cells, store, keep)
+                errors = store.failed()
+                failed = sum(cell.id in errors for cell in missing)
+        return estimate(self.cells, missing, failed, count)
 
     def __len__(self) -> int:
         """Number of cells."""
