@@ -58,10 +58,10 @@ class AdamPass {
   const AdamRowFunctions<T>& functions_;
   ThreadPool& pool_;
   std::vector<Stretch> stretches_;  // of all tensors, or of the biases alone under a path norm
-  // Path norm, per group: c_j = sum_i |w1_ji|, e_j = sum_k |w3_k| |W2_kj|, q_k = sum_j |W2_kj| c_j; each (groups, width).
-  // With one hidden layer e_j = |w_j| and q_k = c_k.
+  // Path norm, per group: c_j = sum_i |w1_ji|, e_j = sum_k |w3_k| |W2_kj|, q_k = sum_j |W2_kj| c_j; each (groups,
+  // width). With one hidden layer e_j = |w_j| and q_k = c_k.
   Buffer<T> c_, old_c_, e_, q_, old_w3_;
-  Tiling row_chunks_;   // of the rows of W2
+  Tiling row_chunks_;    // of the rows of W2
   Buffer<T> partial_e_;  // (groups, row chunks, width)
 };
 

@@ -13,7 +13,8 @@ namespace {
 
 using blas::Transpose;
 
-// Targets for the tiles of a product: large enough for the BLAS's packing to be a small part, small enough to share out.
+// Targets for the tiles of a product: large enough for the BLAS's packing to be a small part, small enough to share
+// out.
 constexpr std::int64_t kRowTile = 256, kColumnTile = 512, kLeastUnits = 64;
 
 template <class T>

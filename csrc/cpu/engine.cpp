@@ -7,7 +7,8 @@
 namespace pn::cpu {
 namespace {
 
-constexpr std::int64_t kLeastPiece = 256, kMostPiece = 4096;  // rows of an evaluation between two looks at the stop request
+// Rows of an evaluation between two looks at the stop request.
+constexpr std::int64_t kLeastPiece = 256, kMostPiece = 4096;
 
 std::int64_t piece_rows(std::int64_t batch_size) { return std::clamp(batch_size, kLeastPiece, kMostPiece); }
 
@@ -21,15 +22,23 @@ CpuEngine<T>::CpuEngine(const EngineSettings& settings, Isa isa, const EngineDat
       best_(parameters_.size()), m_(parameters_.size()), v_(parameters_.size()), gradient_(parameters_.size()),
       prediction_(piece_rows(settings.batch_size)), activity_(shape_) {
   std::copy_n(initial, parameters_.size(), parameters_.data());
-  adam_.prepare(parameters_.data());
   kernel_->attach(data_.train_x, data_.train_rows);
   kernel_->attach(data_.validation_x, data_.validation_rows);
+}
+
+template <class T>
+void CpuEngine<T>::restore(const T* m, const T* v, const T* best) {
+  std::copy_n(m, m_.size(), m_.data());
+  std::copy_n(v, v_.size(), v_.data());
+  std::copy_n(best, best_.size(), best_.data());
 }
 
 template <class T>
 void CpuEngine<T>::begin_epoch(const std::uint32_t* order) {
   order_ = order;
   epoch_loss_ = 0.0;
+  // Anew in every epoch, so that a resumed run has the bits of the uninterrupted one.
+  adam_.prepare(parameters_.data());
 }
 
 template <class T>

@@ -45,8 +45,13 @@ class CpuEngine final : public Engine {
   Evaluation evaluate(Split split, const ShouldStop& stop) override;
   void keep_best() override;
 
+  // Moments and best parameters of a run that is resumed; all (layout.size,).
+  void restore(const T* m, const T* v, const T* best);
+
   const Buffer<T>& parameters() const { return parameters_; }
   const Buffer<T>& best_parameters() const { return best_; }
+  const Buffer<T>& first_moments() const { return m_; }
+  const Buffer<T>& second_moments() const { return v_; }
   std::string_view kernel_name() const { return kernel_->name(); }
 
  private:

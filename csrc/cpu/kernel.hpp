@@ -1,4 +1,5 @@
-// What the trainer's CPU engine and the bindings ask of a kernel: loss and gradient, and the forward pass, on some rows.
+// What the trainer's CPU engine and the bindings ask of a kernel: loss and gradient, and the forward pass, on some
+// rows.
 #pragma once
 
 #include <array>
@@ -39,8 +40,9 @@ class Activity {
     clear();
   }
   void clear();
-  std::uint8_t* positive(int layer) { return layers_[static_cast<std::size_t>(layer)].positive.data(); }  // (units,)
-  std::uint8_t* nonpositive(int layer) { return layers_[static_cast<std::size_t>(layer)].nonpositive.data(); }  // (units,)
+  // (units,) each
+  std::uint8_t* positive(int layer) { return layers_[static_cast<std::size_t>(layer)].positive.data(); }
+  std::uint8_t* nonpositive(int layer) { return layers_[static_cast<std::size_t>(layer)].nonpositive.data(); }
   std::array<UnitCounts, kMaxHiddenLayers> counts() const;
 
  private:
@@ -57,7 +59,8 @@ class Kernel {
   virtual ~Kernel() = default;
   virtual std::string_view name() const = 0;
 
-  // Says that x: (rows, inputs) stays as it is and will be indexed again and again; a kernel may keep what it computes of it.
+  // Says that x: (rows, inputs) stays as it is and will be indexed again and again; a kernel may keep what it computes
+  // of it.
   virtual void attach(const T* /*x*/, std::int64_t /*rows*/) {}
 
   // Mean over the rows of (f - y)^2; gradient: (layout.size,) is overwritten.

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 import pyneedle
+from pyneedle.cli.bench import bench
 from pyneedle.cli.doctor import doctor
 from pyneedle.cli.results import plot, results
 from pyneedle.cli.sweep import sweep
@@ -22,6 +23,7 @@ app.command()(sweep)
 app.command()(results)
 app.command()(plot)
 app.command()(doctor)
+app.command()(bench)
 
 
 def _print_version(wanted: bool) -> None:

@@ -9,7 +9,7 @@ namespace {
 
 template <class T>
 void adam_rows_update(const AdamStretch<T>& row, const AdamStep<T>& step, T l1, T twice_l2) {
-  T *__restrict p = row.p, *__restrict m = row.m, *__restrict v = row.v;
+  T* __restrict p = row.p, * __restrict m = row.m, * __restrict v = row.v;
   const T* __restrict g = row.gradient;
   const AdamStep<T> s = step;
   for (std::int64_t i = 0; i < row.n; ++i) {
@@ -20,7 +20,7 @@ void adam_rows_update(const AdamStretch<T>& row, const AdamStep<T>& step, T l1, 
 
 template <class T>
 void adam_rows_update_path(const AdamStretch<T>& row, const AdamStep<T>& step, T factor, const T* __restrict scale) {
-  T *__restrict p = row.p, *__restrict m = row.m, *__restrict v = row.v;
+  T* __restrict p = row.p, * __restrict m = row.m, * __restrict v = row.v;
   const T* __restrict g = row.gradient;
   const AdamStep<T> s = step;
   for (std::int64_t i = 0; i < row.n; ++i) {
@@ -37,7 +37,7 @@ inline T magnitude_of(T value) {
 template <class T>
 T adam_rows_update_path_sums(const AdamStretch<T>& row, const AdamStep<T>& step, T factor, const T* __restrict old_c,
                              const T* __restrict new_c, T new_abs_w3, T* __restrict e) {
-  T *__restrict p = row.p, *__restrict m = row.m, *__restrict v = row.v;
+  T* __restrict p = row.p, * __restrict m = row.m, * __restrict v = row.v;
   const T* __restrict g = row.gradient;
   const AdamStep<T> s = step;
   constexpr int n = kLanes<T>;

@@ -1,5 +1,5 @@
-// What surrounds the matrix products of a dense network: bias, activation, mask and loss, on a panel of a (rows, columns)
-// matrix whose rows are `stride` apart.
+// What surrounds the matrix products of a dense network: bias, activation, mask and loss, on a panel of a (rows,
+// columns) matrix whose rows are `stride` apart.
 #pragma once
 
 #include <cstdint>

@@ -6,6 +6,7 @@
 #include "cpu/levels/adam_rows.hpp"
 #include "cpu/levels/block_tile.hpp"
 #include "cpu/levels/dense_rows.hpp"
+#include "cpu/levels/piecewise_linear.hpp"
 
 namespace pn::cpu {
 
@@ -14,6 +15,7 @@ struct Table {
   BlockTileFunctions<T> block;
   DenseRowFunctions<T> dense;
   AdamRowFunctions<T> adam;
+  PiecewiseLinearFunctions<T> piecewise;
 };
 
 template <class T>
