@@ -37,16 +37,27 @@ template <class T>
 void CpuEngine<T>::begin_epoch(const std::uint32_t* order) {
   order_ = order;
   epoch_loss_ = 0.0;
-  // Anew in every epoch, so that a resumed run has the bits of the uninterrupted one.
+  // Nothing derived from the parameters lives longer than an epoch, so that a resumed run has the bits of the
+  // uninterrupted one.
+  settle();
   adam_.prepare(parameters_.data());
+  listener_ = kernel_->track(parameters_.data());
 }
 
 template <class T>
 void CpuEngine<T>::step(std::int64_t first, std::int64_t count, std::int64_t t) {
   const FlushDenormals flush;
+  steps_ = t;
   const Rows<T> batch{data_.train_x, data_.train_y, order_ + first, count, shape_.inputs};
-  epoch_loss_ += kernel_->loss_and_gradient(parameters_.data(), batch, gradient_.data());
-  adam_.step({parameters_.data(), gradient_.data(), m_.data(), v_.data()}, t);
+  RowGradient<T> w2;
+  epoch_loss_ += kernel_->loss_and_rows(parameters_.data(), batch, gradient_.data(), w2);
+  adam_.step({parameters_.data(), gradient_.data(), m_.data(), v_.data()}, t, w2, listener_);
+}
+
+template <class T>
+void CpuEngine<T>::settle() {
+  const FlushDenormals flush;
+  adam_.settle({parameters_.data(), gradient_.data(), m_.data(), v_.data()}, steps_);
 }
 
 template <class T>

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "cpu/active_kernel.hpp"
 #include "cpu/blas.hpp"
 #include "cpu/block_kernel.hpp"
 #include "cpu/dense_kernel.hpp"
@@ -14,6 +15,7 @@ bool needs_blas(const NetworkShape& shape) { return shape.blocks() == 1 && shape
 
 std::vector<std::string> kernels_of(const NetworkShape& shape) {
   if (piecewise_linear_applies(shape)) return {"piecewise_linear", "direct"};
+  if (has_active_kernel(shape)) return {"active", "direct"};
   return {"direct"};
 }
 
@@ -30,6 +32,7 @@ std::unique_ptr<Kernel<T>> make_kernel(std::string_view kernel, const NetworkSha
   if (wanted == "piecewise_linear") return make_piecewise_linear_kernel<T>(shape, isa, pool, batch);
   if (!needs_blas(shape)) return make_block_kernel<T>(shape, isa, pool);
   if (!blas::loaded()) throw std::runtime_error("a dense network needs OpenBLAS, which is not loaded");
+  if (wanted == "active") return make_active_kernel<T>(shape, isa, pool, batch);
   return make_dense_kernel<T>(shape, isa, pool, batch);
 }
 

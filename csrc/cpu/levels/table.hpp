@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cpu/isa.hpp"
+#include "cpu/levels/active_rows.hpp"
 #include "cpu/levels/adam_rows.hpp"
 #include "cpu/levels/block_tile.hpp"
 #include "cpu/levels/dense_rows.hpp"
@@ -16,9 +17,13 @@ struct Table {
   DenseRowFunctions<T> dense;
   AdamRowFunctions<T> adam;
   PiecewiseLinearFunctions<T> piecewise;
+  ActiveRowFunctions<T> active;
 };
 
 template <class T>
 const Table<T>& table(Isa isa);
+
+// Null where the level or the processor has none.
+const ScreenFunctions* screen_functions(Isa isa);
 
 }  // namespace pn::cpu
