@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pyneedle.sweep._cell import Cell
+from pyneedle.sweep._checkpoint import Checkpoints
 from pyneedle.sweep._cost import Speeds
 from pyneedle.sweep._executor import Executor, Job
 from pyneedle.sweep._outcome import Keep, Outcome
@@ -23,6 +24,7 @@ class Settings:
     progress: bool
     threads: int
     keep: Keep
+    checkpoint_seconds: float
 
 
 def make_executor(name: ExecutorName, job: Job) -> Executor:
@@ -58,11 +60,13 @@ def drive(cells: Sequence[Cell], store: Store, settings: Settings) -> None:
     StoreError
         Where the store can't be written.
     """
+    checkpoints = Checkpoints(store.path, settings.checkpoint_seconds, store.holder)
     missing = missing_cells(cells, store, settings.keep)
+    checkpoints.clean(store.finished() - {cell.id for cell in missing})
     if not missing:
         return
     speeds = Speeds()
-    job = Job(missing, settings.keep, settings.threads, speeds)
+    job = Job(missing, settings.keep, settings.threads, speeds, checkpoints)
     left = len(missing)
     # Not at the top: it imports rich, which a worker of a cluster has no use for.
     from pyneedle.sweep._progress import Display
@@ -79,6 +83,7 @@ def drive(cells: Sequence[Cell], store: Store, settings: Settings) -> None:
             left -= len(outcomes)
             for outcome in outcomes:
                 _learn(speeds, outcome)
+            _remove_checkpoints(checkpoints, outcomes, store)
             display.update(outcomes, executor.members())
 
         try:
@@ -88,6 +93,14 @@ def drive(cells: Sequence[Cell], store: Store, settings: Settings) -> None:
             executor.stop()
             collect(0.0)
             raise
+
+
+def _remove_checkpoints(checkpoints: Checkpoints, outcomes: Sequence[Outcome], store: Store) -> None:
+    there = [outcome.cell for outcome in outcomes if outcome.status != "failed" and checkpoints.exists(outcome.cell)]
+    if there:
+        store.sync()  # until then the checkpoint is what survives the machine
+    for cell in there:
+        checkpoints.remove(cell)
 
 
 def _learn(speeds: Speeds, outcome: Outcome) -> None:

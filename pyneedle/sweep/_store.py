@@ -84,6 +84,11 @@ class Store:
             if self._lock is not None:
                 self._lock.release()
 
+    @property
+    def holder(self) -> str:
+        """What the lock of this store says about its holder; empty for a reader."""
+        return "" if self._lock is None else self._lock.holder
+
     def finished(self, keep: Keep | None = None) -> set[str]:
         """Hashes of the cells whose runs are there, completed or diverged, with the arrays that are asked for."""
         query = "SELECT cell FROM runs WHERE status != 'failed'"
@@ -124,6 +129,18 @@ class Store:
                     "INSERT INTO arrays (cell, name, dtype, shape, data) VALUES (?, ?, ?, ?, ?)",
                     [(row["cell"], name, *_packed(array)) for name, array in arrays.items()],
                 )
+
+    def sync(self) -> None:
+        """Return when what was stored survives the death of the machine, too.
+
+        Raises
+        ------
+        StoreError
+            Where it can't be written.
+        """
+        self._last_sync = -_SYNC_SECONDS
+        with self._writing():
+            pass
 
     def rows(self) -> list[dict[str, Any]]:
         """All runs, in the order of their hashes."""
@@ -208,6 +225,7 @@ class Store:
         if now - self._last_sync < _SYNC_SECONDS:
             return
         self._last_sync = now
+        # Fsyncs the log before it copies anything into the file.
         self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
