@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pyneedle._training import check_device
 from pyneedle.sweep._cell import Cell
 from pyneedle.sweep._checkpoint import Checkpoints
 from pyneedle.sweep._cost import Speeds
@@ -57,6 +58,8 @@ def drive(cells: Sequence[Cell], store: Store, settings: Settings) -> None:
     ------
     KeyboardInterrupt
         On Ctrl-C; what was finished is stored.
+    RuntimeError
+        Where this machine does not have the device of a cell that it would train; nothing was trained then.
     StoreError
         Where the store can't be written.
     """
@@ -65,6 +68,9 @@ def drive(cells: Sequence[Cell], store: Store, settings: Settings) -> None:
     checkpoints.clean(store.finished() - {cell.id for cell in missing})
     if not missing:
         return
+    if settings.executor == "local":  # the workers of a cluster may have what this machine lacks
+        for device in sorted({cell.device for cell in missing}):
+            check_device(device)
     speeds = Speeds()
     job = Job(missing, settings.keep, settings.threads, speeds, checkpoints)
     left = len(missing)

@@ -7,7 +7,6 @@ import sqlite3
 import time
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -231,7 +230,8 @@ class Store:
 
 def _row(outcome: Outcome) -> dict[str, Any]:
     cell = outcome.cell
-    machine = asdict(outcome.machine)
+    # Not asdict: it copies recursively, which is a tenth of what storing a run costs.
+    machine = dict(vars(outcome.machine))
     return {
         **{
             name: getattr(cell, name)
@@ -240,7 +240,7 @@ def _row(outcome: Outcome) -> dict[str, Any]:
                 "hidden_layers", "activation", "block_in", "sort", "data_seed", "shuffle", "init", "dtype",
             )
         },
-        **asdict(cell.optimizer),
+        **vars(cell.optimizer),
         **{
             name: getattr(outcome, name)
             for name in (
