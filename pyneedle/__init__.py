@@ -1,5 +1,7 @@
 """Train very many small structured regression networks: local (LN), locally connected (LCN) and global, dense (GN)."""
 
+from typing import TYPE_CHECKING, Any
+
 from pyneedle._datasets import Dataset, Split, make_dataset
 from pyneedle._embedding import embed
 from pyneedle._fit import Fit
@@ -9,6 +11,9 @@ from pyneedle._optimizers import Adam, AdamState
 from pyneedle._penalties import L1, L2, PathNorm
 from pyneedle._state import TrainingState
 from pyneedle._training import Run, batch_size, train, train_ensemble
+
+if TYPE_CHECKING:
+    from pyneedle.sweep import Sweep
 
 __all__ = [
     "L1",
@@ -25,6 +30,7 @@ __all__ = [
     "Progress",
     "Run",
     "Split",
+    "Sweep",
     "TrainingState",
     "__version__",
     "batch_size",
@@ -34,3 +40,12 @@ __all__ = [
     "train",
     "train_ensemble",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # `import pyneedle` must stay light: what sweeps need is imported when one is asked for.
+    if name == "Sweep":
+        from pyneedle.sweep import Sweep
+
+        return Sweep
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

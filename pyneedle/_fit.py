@@ -34,7 +34,6 @@ _NETWORKS = {
     "LCN": _networks.LocallyConnectedNetwork,
     "GN": _networks.GlobalNetwork,
 }
-_PENALTIES: dict[str, type[Penalty]] = {"l1": _penalties.L1, "l2": _penalties.L2, "path-norm": _penalties.PathNorm}
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,7 +270,7 @@ class Fit:
             last_parameters=_parameters.unflatten(shapes, contents["last_parameters"]),
             history=history,
             optimizer=Adam(**record["optimizer"]),
-            penalty=None if penalty is None else _PENALTIES[penalty["kind"]](penalty["strength"]),
+            penalty=None if penalty is None else _penalties.BY_KIND[penalty["kind"]](penalty["strength"]),
             dataset=None,
             _numbers={key: float(record["numbers"][key]) for key in _NUMBERS},
             **{key: record[key] for key in _VALUES},

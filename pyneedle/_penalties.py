@@ -1,5 +1,6 @@
 """Penalties that a loss may carry, on weights only, never on biases (equations 20 to 22 of the paper)."""
 
+import contextlib
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -76,6 +77,7 @@ class PathNorm(_Penalty):
 
 
 Penalty = L1 | L2 | PathNorm
+BY_KIND: dict[str, type[Penalty]] = {kind.kind: kind for kind in (L1, L2, PathNorm)}
 
 
 def check(penalty: object) -> None:
@@ -89,3 +91,19 @@ def native(penalty: Penalty | None) -> _native.Penalty:
     if penalty is None:
         return _native.Penalty("none", 0.0)
     return _native.Penalty(penalty.kind, penalty.strength)
+
+
+def parse(text: str) -> Penalty | None:
+    """The penalty that "none" or "kind:strength" stands for; ValueError where it stands for none."""
+    if text == "none":
+        return None
+    kind, colon, strength = text.partition(":")
+    number = None
+    if colon and kind in BY_KIND:
+        with contextlib.suppress(ValueError):
+            number = float(strength)
+    if number is None:
+        raise ValueError(
+            f"penalty must be none, l1:STRENGTH, l2:STRENGTH or path-norm:STRENGTH (such as l1:1e-8), got {text!r}"
+        )
+    return BY_KIND[kind](number)

@@ -7,6 +7,8 @@ import typer
 import pyneedle
 from pyneedle.cli.bench import bench
 from pyneedle.cli.doctor import doctor
+from pyneedle.cli.results import plot, results
+from pyneedle.cli.sweep import sweep
 from pyneedle.cli.train import train
 
 app = typer.Typer(
@@ -17,6 +19,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(train)
+app.command()(sweep)
+app.command()(results)
+app.command()(plot)
 app.command()(doctor)
 app.command()(bench)
 

@@ -1,6 +1,5 @@
 """`pyneedle train`."""
 
-import contextlib
 import json
 from enum import Enum
 from pathlib import Path
@@ -9,8 +8,7 @@ from typing import Annotated
 import typer
 
 import pyneedle as pn
-from pyneedle import _files, _native
-from pyneedle._penalties import Penalty
+from pyneedle import _files, _native, _penalties
 from pyneedle.cli._errors import BAD_USAGE, bad_usage, fail, failures
 from pyneedle.cli._summary import finite_or_none, print_table, record
 
@@ -55,23 +53,6 @@ class SortChoice(str, Enum):
 
 
 _NETWORKS = {"LN": pn.LocalNetwork, "LCN": pn.LocallyConnectedNetwork, "GN": pn.GlobalNetwork}
-_PENALTIES: dict[str, type[Penalty]] = {"l1": pn.L1, "l2": pn.L2, "path-norm": pn.PathNorm}
-
-
-def parse_penalty(text: str) -> Penalty | None:
-    """The penalty that "none" or "kind:strength" stands for; ValueError where it stands for none."""
-    if text == "none":
-        return None
-    kind, colon, strength = text.partition(":")
-    number = None
-    if colon and kind in _PENALTIES:
-        with contextlib.suppress(ValueError):
-            number = float(strength)
-    if number is None:
-        raise ValueError(
-            f"penalty must be none, l1:STRENGTH, l2:STRENGTH or path-norm:STRENGTH (such as l1:1e-8), got {text!r}"
-        )
-    return _PENALTIES[kind](number)
 
 
 def train(
@@ -120,7 +101,7 @@ def train(
         # An impossible PYNEEDLE_ISA should be known before the data are drawn.
         _native.active_level()
         net = _NETWORKS[network.value](d, alpha, hidden_layers, activation.value)
-        cost = parse_penalty(penalty)
+        cost = _penalties.parse(penalty)
         optimizer = pn.Adam(learning_rate=learning_rate, decay=decay)
         with bad_usage(seed="--data-seed"):
             data = pn.make_dataset(target.value, d, n_samples, data_seed, sort.value, dtype.value)

@@ -75,10 +75,9 @@ class PieceBuilder {
     for (; k + kLanes<T> <= width_; k += kLanes<T>) {
       // A few pointers and strides, which the processor adds, instead of a pointer to each row.
       const T* base[kLanes<T> / kQuarter<T>];
-      for (int i = 0; i < kLanes<T> / kQuarter<T>; ++i) base[i] = block_.w2 + (k + i * kQuarter<T>) * width_;
-      const auto row = [&](int r) __attribute__((always_inline)) {
-        return base[r / kQuarter<T>] + r % kQuarter<T> * width_;
-      };
+      for (int i = 0; i < kLanes<T> / kQuarter<T>; ++i) base[i] = block_.w2 + (k + i * kQuarter<T>)*width_;
+      const auto row = [&](int r)
+                           __attribute__((always_inline)) { return base[r / kQuarter<T>] + r % kQuarter<T> * width_; };
       turn_over<T>(row, width_, s_.w2t + k, stride_);
     }
     if (k == width_) return;

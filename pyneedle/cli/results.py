@@ -1,0 +1,82 @@
+"""`pyneedle results` and `pyneedle plot`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from pyneedle import _files
+from pyneedle.cli._errors import BAD_USAGE, bad_usage, fail, failures
+from pyneedle.sweep import read_results, write_csv, write_parquet
+
+_SHOWN = (
+    "network", "target", "d", "n_samples", "penalty", "strength", "repeat", "epochs", "status", "test_mse_original",
+    "path_norm", "best_epoch", "seconds",
+)  # fmt: skip
+_MOST_ROWS = 50
+
+Store = Annotated[Path, typer.Argument(help="The results of a sweep (SQLite).")]
+
+
+def results(
+    store: Store,
+    csv: Annotated[Path | None, typer.Option(help="Write all columns of all runs to this file.")] = None,
+    parquet: Annotated[Path | None, typer.Option(help="The same, as Parquet.")] = None,
+) -> None:
+    """Print the runs of a store, or write them to a file; also while a sweep writes to it."""
+    with failures("the results can't be read"):
+        frame = read_results(store)
+    for option, path, write in (("--csv", csv, write_csv), ("--parquet", parquet, write_parquet)):
+        if path is not None:
+            with failures(f"{option}: could not write {str(path)!r}"):
+                write(frame, path)
+            typer.echo(f"{len(frame)} runs written to {path}")
+    if csv is not None or parquet is not None:
+        return
+    columns = [name for name in _SHOWN if name in ("network", "d", "status") or frame[name].nunique(dropna=False) > 1]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for name in columns:
+        table.add_column(name, justify="left" if frame[name].dtype == object else "right", no_wrap=True)
+    for row in frame[columns].head(_MOST_ROWS).itertuples(index=False):
+        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row))
+    Console(highlight=False).print(table)
+    counts = ", ".join(f"{count} {status}" for status, count in frame["status"].value_counts().items())
+    more = f"; the first {_MOST_ROWS} are shown, --csv writes all" if len(frame) > _MOST_ROWS else ""
+    typer.echo(f"{len(frame)} runs ({counts}){more}" if len(frame) else "no runs yet")
+
+
+def plot(
+    store: Store,
+    x: Annotated[str, typer.Option("--x", help="The column of the abscissa, such as d or n_samples.")],
+    y: Annotated[str, typer.Option("--y", help="The column of the ordinate.")] = "test_mse_original",
+    group: Annotated[
+        list[str] | None,
+        typer.Option(help="A column that tells lines apart; may be given again.", show_default="all that vary"),
+    ] = None,
+    log_x: Annotated[bool, typer.Option("--log-x", help="Logarithmic abscissa.")] = False,
+    log_y: Annotated[bool, typer.Option("--log-y", help="Logarithmic ordinate.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="The picture (.png, .pdf, .svg).", show_default="the store's name with .png")
+    ] = None,
+) -> None:
+    """Draw one column against another: repeats as points, their geometric mean as a line, bars of their spread."""
+    from pyneedle._plots import formats
+    from pyneedle.sweep import _plot
+
+    path = store.with_suffix(".png") if out is None else out
+    if path.suffix.lower().removeprefix(".") not in formats():
+        raise fail(
+            f"--out must end in one of {', '.join('.' + name for name in formats())}, got {str(path)!r}", BAD_USAGE
+        )
+    with failures("the results can't be read"):
+        frame = read_results(store)
+    with failures(f"--out: cannot write {str(path)!r}"):
+        _files.check_writable(path)
+    with bad_usage():
+        figure = _plot.draw(frame, x, y, group, log_x, log_y)
+    with failures(f"--out: could not write {str(path)!r}"):
+        _plot.save(figure, path)
+    typer.echo(f"wrote {path}")

@@ -1,0 +1,269 @@
+"""A cell: the immutable description of one training, with a hash of its content."""
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from pyneedle import _checks, _datasets
+from pyneedle._datasets import Dataset, Sort
+from pyneedle._networks import (
+    Activation,
+    GlobalNetwork,
+    LocallyConnectedNetwork,
+    LocalNetwork,
+    Network,
+    NetworkName,
+    Scheme,
+)
+from pyneedle._optimizers import Adam
+from pyneedle._penalties import BY_KIND, L1, L2, PathNorm, Penalty
+from pyneedle._training import Device, Run, batch_size
+
+NETWORK_NAMES = ("GN", "LCN", "LN")
+OPTIMIZER_KEYS = tuple(f.name for f in fields(Adam))
+
+# Stands in the hashed content. A field that is added to Cell later must be left out of the content where it has its
+# default, so that the cells of older stores keep their hashes.
+_CONTENT_VERSION = 1
+# SQLite's integers have a sign.
+_LARGEST_SEED = 2**63 - 1
+_HASH_DIGITS = 32
+_KERNELS = ("auto", "direct", "piecewise_linear", "active", "reference")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One training, described by everything that determines its result; equal cells have equal hashes.
+
+    Parameters
+    ----------
+    network : {"GN", "LCN", "LN"}
+        Global, locally connected or local.
+    d : int
+        Number of inputs.
+    target : {"square", "quartic", "cosine"}
+        g of the target sum_i g(x_i).
+    alpha : int
+        Nodes per input in each hidden layer.
+    hidden_layers : {1, 2}
+        Of each block.
+    activation : {"relu", "tanh", "sigmoid"}
+        Of the hidden units.
+    block_in : int
+        Inputs per block of an LN or LCN; 1 for a GN.
+    n_samples : int
+        Rows of the data set, all three splits together.
+    sort : {"abs", "value", "none"}
+        How the inputs of each row are sorted.
+    data_seed : int
+        Of the data, 0 <= seed < 2^63.
+    batch : "ratio" or int
+        Rows of a step: the paper's share of the samples, or a number of rows.
+    penalty : L1, L2, PathNorm or None
+        Added to the loss.
+    optimizer : Adam
+        Its settings.
+    epochs : int
+        >= 1.
+    repeat : int
+        Seed of the initial parameters and of the shuffling, 0 <= seed < 2^63.
+    shuffle : bool
+        Reorder the training rows in every epoch.
+    init : {"paper", "glorot"}
+        How initial parameters are drawn (see `LocalNetwork.init`).
+    kernel : str
+        "auto" or a kernel of the network.
+    dtype : {"float32", "float64"}
+        Of data and arithmetic.
+    device : {"cpu", "cuda"}
+        Where it runs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where a value is out of its range or does not fit the others.
+    """
+
+    network: NetworkName
+    d: int
+    target: str = "square"
+    alpha: int = 50
+    hidden_layers: int = 2
+    activation: Activation = "relu"
+    block_in: int = 1
+    n_samples: int = 100_000
+    sort: Sort = "abs"
+    data_seed: int = 0
+    batch: str | int = "ratio"
+    penalty: Penalty | None = None
+    optimizer: Adam = field(default_factory=Adam)
+    epochs: int = 1000
+    repeat: int = 0
+    shuffle: bool = True
+    init: Scheme = "paper"
+    kernel: str = "auto"
+    dtype: str = "float32"
+    device: Device = "cpu"
+
+    def __post_init__(self) -> None:
+        """Check everything before anything runs; numpy's integers become Python's."""
+        _checks.choice("network", self.network, NETWORK_NAMES)
+        _checks.choice("target", self.target, _datasets.TARGET_NAMES)
+        for name in ("d", "alpha", "hidden_layers", "block_in", "n_samples", "epochs"):
+            object.__setattr__(self, name, _checks.integer(name, getattr(self, name)))
+        for name in ("data_seed", "repeat"):
+            seed = _checks.integer(name, getattr(self, name), minimum=0, maximum=_LARGEST_SEED)
+            object.__setattr__(self, name, seed)
+        _checks.choice("sort", self.sort, ("abs", "value", "none"))
+        _checks.choice("init", self.init, ("paper", "glorot"))
+        _checks.choice("kernel", self.kernel, _KERNELS)
+        _checks.choice("device", self.device, ("cpu", "cuda"))
+        object.__setattr__(self, "dtype", _checks.float_dtype("dtype", self.dtype).name)
+        object.__setattr__(self, "shuffle", _checks.flag("shuffle", self.shuffle))
+        if not isinstance(self.optimizer, Adam):
+            raise TypeError(f"optimizer must be an Adam, got {self.optimizer!r}")
+        if self.penalty is not None and not isinstance(self.penalty, (L1, L2, PathNorm)):
+            raise TypeError(f"penalty must be None, L1, L2 or PathNorm, got {self.penalty!r}")
+        if self.network == "GN" and self.block_in != 1:
+            raise ValueError(f"block_in must be 1 for a GN, which is one block, got {self.block_in}")
+        self._check_network()
+        self._check_batch()
+
+    def _check_network(self) -> None:
+        names = (*_make_network(self).kernels, "auto")
+        # "active" and "piecewise_linear" may be kernels that this build does not have.
+        if self.kernel not in names:
+            listed = ", ".join(map(repr, sorted(names)))
+            raise ValueError(f"kernel must be one that this {self.network} has ({listed}), got {self.kernel!r}")
+
+    def _check_batch(self) -> None:
+        rows = _datasets.split_counts(self.n_samples, _datasets.PAPER_SPLIT)[0]
+        if isinstance(self.batch, str):
+            if self.batch != "ratio":
+                raise ValueError(f"batch must be 'ratio' or a number of rows, got {self.batch!r}")
+            return
+        size = _checks.integer("batch", self.batch)
+        if size > rows:
+            raise ValueError(
+                f"batch must be at most the {rows} training rows of n_samples={self.n_samples}, got {size}"
+            )
+        object.__setattr__(self, "batch", size)
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of a step."""
+        if isinstance(self.batch, int):
+            return self.batch
+        return min(batch_size(self.n_samples), self.train_rows)
+
+    @property
+    def train_rows(self) -> int:
+        """Rows of the training split."""
+        return _datasets.split_counts(self.n_samples, _datasets.PAPER_SPLIT)[0]
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole training."""
+        return self.epochs * -(-self.train_rows // self.batch_size)
+
+    @property
+    def penalty_kind(self) -> str:
+        """One of "none", "l1", "l2", "path-norm"."""
+        return "none" if self.penalty is None else self.penalty.kind
+
+    @property
+    def strength(self) -> float:
+        """Of the penalty; 0 without one."""
+        return 0.0 if self.penalty is None else self.penalty.strength
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """Everything that determines the result, in plain Python; what the hash is taken over.
+
+        The batch is the number of rows, so that "ratio" and the number that it stands for are one cell.
+        """
+        plain = {name: getattr(self, name) for name in _FIELDS}
+        plain["batch"] = self.batch_size
+        plain["penalty"] = None if self.penalty is None else [self.penalty.kind, self.penalty.strength]
+        plain["optimizer"] = dict(vars(self.optimizer))
+        return {"version": _CONTENT_VERSION, **plain}
+
+    @classmethod
+    def from_content(cls, content: Mapping[str, Any]) -> "Cell":
+        """The cell whose `content` this is; ValueError where it is of another version.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where it is no content of a cell.
+        """
+        values = dict(content)
+        version = values.pop("version", None)
+        if version != _CONTENT_VERSION:
+            raise ValueError(f"content must have version {_CONTENT_VERSION}, got {version!r}")
+        penalty = values.pop("penalty", None)
+        optimizer = Adam(**values.pop("optimizer"))
+        cost = None if penalty is None else BY_KIND[penalty[0]](penalty[1])
+        return cls(penalty=cost, optimizer=optimizer, **values)
+
+    @functools.cached_property
+    def id(self) -> str:
+        """The hash: 32 hexadecimal digits of the SHA-256 of the canonical JSON of `content`."""
+        text = json.dumps(self.content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:_HASH_DIGITS]
+
+    @property
+    def label(self) -> str:
+        """A short name for people: what most sweeps vary."""
+        parts = [self.network, f"d={self.d}", self.target, f"N={self.n_samples}"]
+        if self.penalty is not None:
+            parts.append(f"{self.penalty.kind} {self.penalty.strength:g}")
+        return ", ".join([*parts, f"repeat {self.repeat}"])
+
+    def make_network(self) -> Network:
+        """The network."""
+        return _make_network(self)
+
+    def make_dataset(self) -> Dataset:
+        """Draw the data."""
+        # The name was checked; make_dataset checks it again.
+        target: Any = self.target
+        return _datasets.make_dataset(target, self.d, self.n_samples, self.data_seed, self.sort, self.dtype)
+
+    def make_run(self, dataset: Dataset) -> Run:
+        """The training on `dataset`, which is that of `make_dataset`, for `train_ensemble`.
+
+        Raises
+        ------
+        RuntimeError
+            Where this machine does not have the device.
+        """
+        network = self.make_network()
+        # Without initial parameters the run draws the paper's itself, when it starts.
+        initial = None if self.init == "paper" else network.init(self.repeat, self.init, self.dtype)
+        return Run(
+            network=network,
+            dataset=dataset,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            optimizer=self.optimizer,
+            penalty=self.penalty,
+            seed=self.repeat,
+            initial=initial,
+            kernel=self.kernel,
+            device=self.device,
+            shuffle=self.shuffle,
+        )
+
+
+_FIELDS = tuple(f.name for f in fields(Cell))
+
+
+def _make_network(cell: Cell) -> Network:
+    if cell.network == "GN":
+        return GlobalNetwork(cell.d, cell.alpha, cell.hidden_layers, cell.activation)
+    kind = LocalNetwork if cell.network == "LN" else LocallyConnectedNetwork
+    return kind(cell.d, cell.alpha, cell.hidden_layers, cell.activation, cell.block_in)

@@ -1,0 +1,102 @@
+"""What a run needs: memory by counting, time from the speeds of runs of the same shape, guessed before the first."""
+
+from typing import TypeAlias
+
+import numpy as np
+
+from pyneedle import _datasets
+from pyneedle.sweep._cell import Cell
+
+Shape: TypeAlias = tuple[object, ...]
+
+# Deliberately slow guesses, until the first run of a shape is measured: they only order the runs.
+_GUESSED_FLOPS = 20e9
+_GUESSED_STEP_SECONDS = 20e-6
+# The measured speeds of a shape are averaged over its runs, the newest with this weight.
+_NEWEST = 0.5
+
+# Per parameter: parameters, best ones, two moments, gradient, one spare; then best and last as float64 and as results.
+_ARRAYS_PER_PARAMETER = 8
+_BYTES_PER_PARAMETER = 16
+# Per epoch and layer: losses and counts, twice while they are handed over.
+_BYTES_PER_EPOCH = 128
+# Per point, what a kernel keeps beside the data: its cell on a grid, an order of rows.
+_BYTES_PER_POINT = 4
+_FIXED_BYTES = 8 << 20
+
+
+def shape_of(cell: Cell) -> Shape:
+    """What the time of a step depends on; runs that agree in it can be one ensemble."""
+    return (
+        cell.network,
+        cell.d,
+        cell.alpha,
+        cell.hidden_layers,
+        cell.activation,
+        cell.block_in,
+        cell.batch_size,
+        cell.penalty_kind,
+        cell.dtype,
+        cell.kernel,
+        cell.device,
+    )
+
+
+def dataset_bytes(cell: Cell) -> int:
+    """Memory of the data set of a cell."""
+    return cell.n_samples * (cell.d + 1) * np.dtype(cell.dtype).itemsize
+
+
+def run_bytes(cell: Cell) -> int:
+    """Memory of a run beside its data set, estimated from above."""
+    network = cell.make_network()
+    item = np.dtype(cell.dtype).itemsize
+    parameters = network.parameter_count * (_ARRAYS_PER_PARAMETER * item + _BYTES_PER_PARAMETER)
+    units = network.width * network.blocks * cell.hidden_layers
+    rows = max(cell.batch_size, 4096)
+    # Only a dense network keeps the activations of a batch; the others work on a tile.
+    activations = 3 * rows * units * item if network.blocks == 1 else rows * item
+    points = cell.n_samples * (cell.d * _BYTES_PER_POINT + 16)
+    return _FIXED_BYTES + parameters + activations + points + cell.epochs * _BYTES_PER_EPOCH
+
+
+def step_flops(cell: Cell) -> float:
+    """Operations of a step by the textbook."""
+    network = cell.make_network()
+    weights = network.width * (network.inputs_per_block + 1) + (cell.hidden_layers - 1) * network.width**2
+    return 6.0 * weights * network.blocks * cell.batch_size + 20.0 * network.parameter_count
+
+
+class Speeds:
+    """Seconds per step of each shape, learnt from finished runs."""
+
+    def __init__(self) -> None:
+        self._measured: dict[Shape, float] = {}
+
+    def learn(self, cell: Cell, seconds: float, steps: int) -> None:
+        """Take in a run of `steps` steps on one thread."""
+        if steps < 1 or not seconds > 0.0:
+            return
+        shape, speed = shape_of(cell), seconds / steps
+        before = self._measured.get(shape, speed)
+        self._measured[shape] = before + _NEWEST * (speed - before)
+
+    def known(self, cell: Cell) -> bool:
+        """Whether a run of this shape was measured."""
+        return shape_of(cell) in self._measured
+
+    def seconds(self, cell: Cell) -> float:
+        """Time of the whole run on one thread."""
+        return cell.steps * self.step_seconds(cell)
+
+    def step_seconds(self, cell: Cell) -> float:
+        """Time of a step on one thread."""
+        measured = self._measured.get(shape_of(cell))
+        if measured is not None:
+            return measured
+        return _GUESSED_STEP_SECONDS + step_flops(cell) / _GUESSED_FLOPS
+
+
+def rows_of(cell: Cell) -> tuple[int, int, int]:
+    """(train, validation, test) rows."""
+    return _datasets.split_counts(cell.n_samples, _datasets.PAPER_SPLIT)

@@ -1,0 +1,115 @@
+"""The loop that drives a sweep: hands cells to an executor and stores what comes back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pyneedle._training import check_device
+from pyneedle.sweep._cell import Cell
+from pyneedle.sweep._checkpoint import Checkpoints
+from pyneedle.sweep._cost import Speeds
+from pyneedle.sweep._executor import Executor, Job
+from pyneedle.sweep._outcome import Keep, Outcome
+from pyneedle.sweep._store import Store
+
+ExecutorName = Literal["local", "ray"]
+EXECUTORS: tuple[ExecutorName, ...] = ("local", "ray")
+_POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a sweep is run; none of it changes a result."""
+
+    executor: ExecutorName
+    progress: bool
+    threads: int
+    keep: Keep
+    checkpoint_seconds: float
+
+
+def make_executor(name: ExecutorName, job: Job) -> Executor:
+    """The executor of that name.
+
+    Raises
+    ------
+    ImportError
+        Where what it needs is not installed.
+    """
+    if name == "ray":
+        from pyneedle.sweep._ray import RayExecutor
+
+        return RayExecutor(job)
+    from pyneedle.sweep._local import LocalExecutor
+
+    return LocalExecutor(job)
+
+
+def missing_cells(cells: Sequence[Cell], store: Store, keep: Keep) -> list[Cell]:
+    """The cells whose runs are not there; those that failed count as not there."""
+    finished = store.finished(keep)
+    return [cell for cell in cells if cell.id not in finished]
+
+
+def drive(cells: Sequence[Cell], store: Store, settings: Settings) -> None:
+    """Train the cells that the store does not have, and store each as soon as it is done.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        On Ctrl-C; what was finished is stored.
+    RuntimeError
+        Where this machine does not have the device of a cell that it would train; nothing was trained then.
+    StoreError
+        Where the store can't be written.
+    """
+    checkpoints = Checkpoints(store.path, settings.checkpoint_seconds, store.holder)
+    missing = missing_cells(cells, store, settings.keep)
+    checkpoints.clean(store.finished() - {cell.id for cell in missing})
+    if not missing:
+        return
+    if settings.executor == "local":  # the workers of a cluster may have what this machine lacks
+        for device in sorted({cell.device for cell in missing}):
+            check_device(device)
+    speeds = Speeds()
+    job = Job(missing, settings.keep, settings.threads, speeds, checkpoints)
+    left = len(missing)
+    # Not at the top: it imports rich, which a worker of a cluster has no use for.
+    from pyneedle.sweep._progress import Display
+
+    with (
+        make_executor(settings.executor, job) as executor,
+        Display(len(cells) - left, missing, speeds, settings.threads, settings.progress) as display,
+    ):
+
+        def collect(timeout: float) -> None:
+            nonlocal left
+            outcomes = executor.poll(timeout)
+            store.add(outcomes)
+            left -= len(outcomes)
+            for outcome in outcomes:
+                _learn(speeds, outcome)
+            _remove_checkpoints(checkpoints, outcomes, store)
+            display.update(outcomes, executor.members())
+
+        try:
+            while left:
+                collect(_POLL_SECONDS)
+        except KeyboardInterrupt:
+            executor.stop()
+            collect(0.0)
+            raise
+
+
+def _remove_checkpoints(checkpoints: Checkpoints, outcomes: Sequence[Outcome], store: Store) -> None:
+    there = [outcome.cell for outcome in outcomes if outcome.status != "failed" and checkpoints.exists(outcome.cell)]
+    if there:
+        store.sync()  # until then the checkpoint is what survives the machine
+    for cell in there:
+        checkpoints.remove(cell)
+
+
+def _learn(speeds: Speeds, outcome: Outcome) -> None:
+    if outcome.status != "completed":
+        return
+    speeds.learn(outcome.cell, outcome.seconds * max(1, outcome.threads), outcome.cell.steps)

@@ -1,0 +1,122 @@
+"""What a sweep will take: time from a few steps of each shape, memory from counting."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pyneedle._training import check_device, train_ensemble
+from pyneedle.sweep import _memory
+from pyneedle.sweep._cell import Cell
+from pyneedle.sweep._cost import Speeds, dataset_bytes, run_bytes, shape_of
+from pyneedle.sweep._data import data_key
+
+_STEPS = 4
+# A shape whose few steps took less is run for about this long, since the clock and the start would count too much.
+_LEAST_SECONDS = 0.05
+_TRAIN_SHARE = 0.64
+
+
+@dataclass(frozen=True)
+class ShapeEstimate:
+    """Runs of one shape; `example` is one of them."""
+
+    example: Cell
+    runs: int
+    step_seconds: float
+    seconds: float
+    run_bytes: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a sweep will take on this machine.
+
+    Attributes
+    ----------
+    cells, finished, failed : int
+        In the sweep; of these in the store; of the rest, how many failed the last time.
+    threads : int
+        That the time is for.
+    seconds : float
+        From start to end. Trainings whose speed changes on the way (a GN whose units die) may be faster.
+    bytes : int
+        Memory in use at a time.
+    available_bytes : int
+        Memory that may be used; runs wait for one another where it is short.
+    shapes : tuple of ShapeEstimate
+        What was measured, the longest first.
+    """
+
+    cells: int
+    finished: int
+    failed: int
+    threads: int
+    seconds: float
+    bytes: int
+    available_bytes: int
+    shapes: tuple[ShapeEstimate, ...]
+
+
+def measure(cell: Cell, speeds: Speeds) -> None:
+    """Learn the speed of a cell's shape from a few of its steps, on one thread."""
+    rows = min(cell.n_samples, max(5, math.ceil((_STEPS * cell.batch_size + 1) / _TRAIN_SHARE)))
+    sample = replace(cell, n_samples=rows, batch=cell.batch_size, epochs=1)
+    dataset = sample.make_dataset()
+    for _ in range(2):
+        (fit,) = train_ensemble([sample.make_run(dataset)], 1, progress=False)
+        if fit.status == "interrupted":
+            raise KeyboardInterrupt
+        if fit.seconds >= _LEAST_SECONDS or sample.epochs > 1:
+            break
+        sample = replace(sample, epochs=max(1, min(cell.epochs, round(_LEAST_SECONDS / max(fit.seconds, 1e-6)))))
+    steps_per_epoch = sample.steps // sample.epochs
+    speeds.learn(cell, fit.seconds, len(fit.history["train_loss"]) * steps_per_epoch)
+
+
+def estimate(cells: Sequence[Cell], missing: Sequence[Cell], failed: int, threads: int) -> Estimate:
+    """Measure each shape of the missing cells and add up.
+
+    Parameters
+    ----------
+    cells, missing : sequence of Cell
+        All of the sweep, and those that are to be trained.
+    failed : int
+        Of the missing ones, those that failed the last time.
+    threads : int
+        That will train.
+    """
+    for device in sorted({cell.device for cell in missing}):
+        check_device(device)
+    speeds = Speeds()
+    shapes: dict[object, list[Cell]] = {}
+    for cell in missing:
+        shapes.setdefault((*shape_of(cell), cell.n_samples, cell.epochs), []).append(cell)
+    lines = []
+    for same in shapes.values():
+        example = same[0]
+        if not speeds.known(example):
+            measure(example, speeds)
+        seconds = speeds.seconds(example)
+        lines.append(
+            ShapeEstimate(example, len(same), speeds.step_seconds(example), seconds * len(same), run_bytes(example))
+        )
+    lines.sort(key=lambda line: line.seconds, reverse=True)
+    longest = max((line.seconds / line.runs for line in lines), default=0.0)
+    total = sum(line.seconds for line in lines)
+    return Estimate(
+        cells=len(cells),
+        finished=len(cells) - len(missing),
+        failed=failed,
+        threads=threads,
+        seconds=max(longest, total / threads),
+        bytes=_peak(missing, threads),
+        available_bytes=_memory.available(),
+        shapes=tuple(lines),
+    )
+
+
+def _peak(cells: Sequence[Cell], threads: int) -> int:
+    """Memory of the largest runs side by side, with their data."""
+    largest = sorted(cells, key=lambda cell: run_bytes(cell) + dataset_bytes(cell), reverse=True)[:threads]
+    data = {data_key(cell): dataset_bytes(cell) for cell in largest}
+    return sum(map(run_bytes, largest)) + sum(data.values())

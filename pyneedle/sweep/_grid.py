@@ -1,0 +1,82 @@
+"""Grids: every setting of a cell may be given as several values; the cells are all combinations."""
+
+import difflib
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from pyneedle import _penalties
+from pyneedle._optimizers import Adam
+from pyneedle._penalties import L1, L2, PathNorm, Penalty
+from pyneedle.sweep._cell import OPTIMIZER_KEYS, Cell
+
+Axes = dict[str, list[Any]]
+
+CELL_KEYS = tuple(f.name for f in fields(Cell))
+# "optimizer" takes whole Adams; the settings may be given on their own instead.
+KEYS = (*CELL_KEYS, *OPTIMIZER_KEYS)
+
+
+def check_keys(given: Iterable[object], known: Sequence[str], what: str = "") -> None:
+    """ValueError that names the first unknown key and those that it may have meant."""
+    for key in given:
+        if key in known:
+            continue
+        close = difflib.get_close_matches(str(key), known, n=3)
+        hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else f"; known are {', '.join(known)}"
+        raise ValueError(f"{what}unknown key {key!r}{hint}")
+
+
+def make_axes(settings: Mapping[str, object]) -> Axes:
+    """The values of each setting, checked for their form; TypeError, ValueError where it is wrong."""
+    check_keys(settings, KEYS)
+    for key in ("network", "d"):
+        if key not in settings:
+            raise TypeError(f"{key} must be given: a value, or several values for a grid")
+    for key in OPTIMIZER_KEYS:
+        if key in settings and "optimizer" in settings:
+            raise TypeError(f"{key} must not be given beside optimizer, which has a {key} of its own")
+    axes = {key: _values(key, value) for key, value in settings.items()}
+    if "penalty" in axes:
+        axes["penalty"] = [penalty for value in axes["penalty"] for penalty in _expand_penalty(value)]
+    return axes
+
+
+def expand(axes: Mapping[str, Sequence[Any]]) -> Iterator[Cell]:
+    """The cells of a grid; the last axis varies fastest."""
+    for values in itertools.product(*axes.values()):
+        settings = dict(zip(axes, values, strict=True))
+        adam = {key: settings.pop(key) for key in OPTIMIZER_KEYS if key in settings}
+        if adam:
+            settings["optimizer"] = Adam(**adam)
+        yield Cell(**settings)
+
+
+def _values(key: str, value: object) -> list[Any]:
+    """The values of an axis: those of an iterable, or the one that is given."""
+    if value is None or isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        return [value]
+    values = list(value)
+    if not values:
+        raise ValueError(f"{key} must have at least one value, got {value!r}")
+    return values
+
+
+def _expand_penalty(value: object) -> list[Penalty | None]:
+    """What None, a penalty, "none", "kind:strength" or {"kind": ..., "strength": ...} stands for."""
+    if value is None or isinstance(value, (L1, L2, PathNorm)):
+        return [value]
+    if isinstance(value, str):
+        return [_penalties.parse(value)]
+    if isinstance(value, Mapping):
+        check_keys(value, ("kind", "strength"), "penalty has an ")
+        kind = value.get("kind")
+        if kind == "none" and "strength" not in value:
+            return [None]
+        if kind not in _penalties.BY_KIND:
+            raise ValueError(f"penalty's kind must be one of 'none', 'l1', 'l2', 'path-norm', got {kind!r}")
+        if "strength" not in value:
+            raise ValueError(f"penalty's strength must be given for kind {kind!r}")
+        return [_penalties.BY_KIND[kind](strength) for strength in _values("penalty's strength", value["strength"])]
+    raise TypeError(f"penalty must be None, L1, L2, PathNorm or a text such as 'l1:1e-8', got {value!r}")

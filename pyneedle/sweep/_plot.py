@@ -1,0 +1,158 @@
+"""Results as a figure: two columns, a line a group, points for repeats."""
+
+import difflib
+import itertools
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from pyneedle import _files
+
+# Columns that describe a run; those of them that vary tell the lines apart unless told otherwise.
+_DESCRIPTION = (
+    "target", "network", "penalty", "strength", "d", "n_samples", "alpha", "hidden_layers", "activation", "block_in",
+    "epochs", "batch_size", "sort", "data_seed", "learning_rate", "beta1", "beta2", "epsilon", "decay", "weight_decay",
+    "epsilon_placement", "shuffle", "init", "dtype", "kernel_asked", "device",
+)  # fmt: skip
+# What follows from another column's variation and would only lengthen the labels.
+_FOLLOWS = {"batch_size": "n_samples"}
+
+# Lines differ in marker, dashes and shade of grey, so that a print without colours can be read.
+_COLOURS = ("#000000", "#d95f02", "#1f78b4", "#8c8c8c", "#7570b3", "#66a61e", "#a6761d", "#e7298a")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_DASHES = ("-", "--", "-.", ":")
+
+
+def groups_of(frame: pd.DataFrame, x: str, y: str) -> list[str]:
+    """The columns that tell runs apart, other than the axes and the repeat."""
+    varying = [name for name in _DESCRIPTION if name not in (x, y) and frame[name].nunique(dropna=False) > 1]
+    return [name for name in varying if not _implied(frame, name, [x, *varying])]
+
+
+def _implied(frame: pd.DataFrame, name: str, others: Sequence[str]) -> bool:
+    by = _FOLLOWS.get(name)
+    return by in others and bool((frame.groupby(by, dropna=False)[name].nunique(dropna=False) <= 1).all())
+
+
+def draw(
+    frame: pd.DataFrame,
+    x: str,
+    y: str,
+    group: Sequence[str] | None = None,
+    log_x: bool = False,
+    log_y: bool = False,
+) -> Figure:
+    """Draw column `y` against column `x`.
+
+    Every run is a point. Runs of one group at one x are repeats: a line goes through their geometric means (arithmetic
+    where a value is not positive), with bars of one standard deviation, of the logarithm in the first case.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As `Sweep.run` returns it. Runs that failed, and values that are not finite, are left out.
+    x, y : str
+        Columns of numbers.
+    group : sequence of str, optional
+        Columns that tell the lines apart. Default: all that describe a run and vary.
+    log_x, log_y : bool
+        Logarithmic axes; values that are not positive are then left out.
+
+    Raises
+    ------
+    ValueError
+        Where a column is unknown or holds no numbers, or there is nothing to draw.
+    """
+    for name, column in (("x", x), ("y", y)):
+        check_column(frame, name, column)
+        if not pd.api.types.is_numeric_dtype(frame[column]):
+            raise ValueError(f"{name} must be a column of numbers, got {column!r} of {frame[column].dtype}")
+    columns = groups_of(frame, x, y) if group is None else list(group)
+    for column in columns:
+        check_column(frame, "group", column)
+    shown = frame[frame["status"] != "failed"]
+    keep = np.isfinite(shown[x].astype(float)) & np.isfinite(shown[y].astype(float))
+    keep &= (shown[x] > 0) | (not log_x)
+    keep &= (shown[y] > 0) | (not log_y)
+    shown = shown[keep]
+    if shown.empty:
+        positive = " positive" if log_x or log_y else ""
+        raise ValueError(f"y must have finite{positive} values beside x to be drawn, got none for {y!r} against {x!r}")
+
+    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    parts = list(shown.groupby(columns, sort=True, dropna=False)) if columns else [((), shown)]
+    styles = zip(itertools.cycle(_COLOURS), itertools.cycle(_MARKERS), itertools.cycle(_DASHES), strict=False)
+    for (key, part), (colour, marker, dash) in zip(parts, styles, strict=False):
+        label = _label(dict(zip(columns, key, strict=True)))
+        _line(axes, part, x, y, label=label, colour=colour, marker=marker, dash=dash)
+    axes.set_xlabel(x.replace("_", " "))
+    axes.set_ylabel(y.replace("_", " "))
+    if log_x:
+        axes.set_xscale("log")
+    if log_y:
+        axes.set_yscale("log")
+    axes.grid(True, which="major", color="0.9")
+    if columns:
+        axes.legend(frameon=False)
+    return figure
+
+
+def check_column(frame: pd.DataFrame, name: str, column: str) -> None:
+    """ValueError that lists the columns where `column` is none."""
+    if column in frame.columns:
+        return
+    close = difflib.get_close_matches(column, list(frame.columns), n=3)
+    hint = f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
+    raise ValueError(
+        f"{name} must be a column of the results, got {column!r}{hint}; the columns are {', '.join(frame.columns)}"
+    )
+
+
+def _line(axes: Axes, part: pd.DataFrame, x: str, y: str, *, label: str, colour: str, marker: str, dash: str) -> None:
+    logarithmic = bool((part[y] > 0).all())
+    values = part[y].astype(float).map(math.log if logarithmic else float)
+    by_x = values.groupby(part[x])
+    centre, spread = by_x.mean(), by_x.std(ddof=1)
+    low, high = centre - spread, centre + spread
+    if logarithmic:
+        centre, low, high = np.exp(centre), np.exp(low), np.exp(high)
+    abscissa = centre.index.to_numpy()
+    axes.plot(part[x], part[y], marker, color=colour, markerfacecolor="none", markersize=4, alpha=0.6)
+    axes.plot(abscissa, centre, dash, color=colour, marker=marker, markersize=5, label=label or None)
+    repeated = spread.notna().to_numpy()
+    if repeated.any():
+        bars = np.array([(centre - low)[repeated], (high - centre)[repeated]])
+        axes.errorbar(
+            abscissa[repeated], centre[repeated], yerr=bars, fmt="none", ecolor=colour, capsize=3, elinewidth=1
+        )
+
+
+def _label(group: Mapping[str, object]) -> str:
+    """What tells a line apart, for the legend."""
+    parts = []
+    for column, value in group.items():
+        text = f"{value:g}" if isinstance(value, float) else str(value)
+        if column == "penalty" and value == "none":
+            parts.append("no penalty")
+        elif column == "strength" and "penalty" in group:
+            parts[-1] += f" {text}" if group["penalty"] != "none" else ""
+        elif column in ("network", "penalty", "target", "activation", "dtype"):
+            parts.append(text)
+        else:
+            parts.append(f"{column.replace('_', ' ')} {text}")
+    return ", ".join(parts)
+
+
+def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a figure to a file whose ending says the format; whole or not at all."""
+    with _files.replacing(path) as file:
+        figure.savefig(file, format=Path(path).suffix.lower().removeprefix("."), dpi=150)
