@@ -1,6 +1,10 @@
 // One instruction-set level: every hot kernel, in an unnamed namespace, and the table that leads to them.
 // Nothing here may use a standard-library template or an inline function with external linkage: the linker keeps one
 // copy of these for the whole program, and it might keep this level's.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC bug 105593: false alarms from its own header
+#pragma GCC diagnostic ignored "-Wpsabi"  // vectors wider than the level's are passed between inlined functions alone
+#endif
 #if defined(__AVX2__)
 #include <immintrin.h>
 #endif

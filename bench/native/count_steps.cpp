@@ -1,0 +1,66 @@
+// Training steps for a profiler that counts instructions within `counted_step` alone; bench/instructions.py runs it.
+//   count_steps KERNEL NETWORK D PENALTY WARM COUNTED PARAMETERS BLAS
+// PARAMETERS: a file of float32, flat. The first WARM steps are not counted, in which kernels find out what to leave
+// out.
+#include <cstdint>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "core/random.hpp"
+#include "cpu/blas.hpp"
+#include "cpu/engine.hpp"
+
+namespace {
+
+constexpr std::int64_t kBatch = 800, kWidthPerInput = 50;
+
+pn::NetworkShape shape_of(const std::string& network, std::int64_t d) {
+  const bool global = network == "GN";
+  return {d, global ? d : 1, global ? d * kWidthPerInput : kWidthPerInput, network == "LN", 2, pn::Activation::relu};
+}
+
+}  // namespace
+
+extern "C" __attribute__((noinline)) void counted_step(pn::Engine& engine, std::int64_t t) {
+  engine.step((t - 1) * kBatch, kBatch, t);
+}
+
+int main(int argc, char** argv) {
+  if (argc != 9) {
+    std::cerr << "usage: count_steps KERNEL NETWORK D PENALTY WARM COUNTED PARAMETERS BLAS\n";
+    return 2;
+  }
+  const std::string kernel = argv[1], penalty = argv[4];
+  const std::int64_t d = std::atoll(argv[3]), warm = std::atoll(argv[5]), counted = std::atoll(argv[6]);
+  const pn::NetworkShape shape = shape_of(argv[2], d);
+  const std::int64_t size = pn::parameter_layout(shape).size, rows = (warm + counted) * kBatch;
+  std::vector<float> parameters(static_cast<std::size_t>(size));
+  std::ifstream file(argv[7], std::ios::binary);
+  if (!file.read(reinterpret_cast<char*>(parameters.data()), size * 4)) {
+    std::cerr << argv[7] << " must hold " << size << " float32 numbers\n";
+    return 1;
+  }
+  pn::cpu::blas::load(argv[8]);
+  std::vector<float> x(static_cast<std::size_t>(rows * d)), y(static_cast<std::size_t>(rows));
+  pn::uniform({5, pn::Purpose::data, 0, 0}, 0, rows * d, x.data());
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t i = 0; i < d; ++i) {
+      float& value = x[static_cast<std::size_t>(row * d + i)];
+      value = 2.0f * value - 1.0f;
+      y[static_cast<std::size_t>(row)] += value * value / static_cast<float>(d);
+    }
+  }
+  std::vector<std::uint32_t> order(static_cast<std::size_t>(rows));
+  std::iota(order.begin(), order.end(), 0u);
+  pn::cpu::CpuEngine<float> engine(
+      {shape, {}, pn::make_penalty(penalty, penalty == "none" ? 0.0 : 1e-5), kernel, kBatch, 1},
+      pn::cpu::active_level(), {x.data(), y.data(), rows, x.data(), y.data(), kBatch}, parameters.data());
+  engine.begin_epoch(order.data());
+  for (std::int64_t t = 1; t <= warm; ++t) engine.step((t - 1) * kBatch, kBatch, t);
+  for (std::int64_t t = warm + 1; t <= warm + counted; ++t) counted_step(engine, t);
+  return 0;
+}
