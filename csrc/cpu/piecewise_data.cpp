@@ -57,9 +57,8 @@ template class DataRanges<float>;
 template class DataRanges<double>;
 
 std::int64_t cells_for(std::int64_t points) {
-  if (points >= 8192) return 1024;
-  if (points >= 1024) return 512;
-  return points >= 256 ? 256 : 64;
+  if (points >= 2048) return 1024;
+  return points >= 512 ? 512 : 128;
 }
 
 void note_activity(const NetworkShape& shape, const Pieces& pieces, const std::uint8_t* cell_hit,

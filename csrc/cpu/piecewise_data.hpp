@@ -37,7 +37,7 @@ class DataRanges {
 
 template <class T>
 RowBlock<T> row_block(const Rows<T>& rows) {
-  return {rows.x, rows.index, rows.first, rows.count, rows.inputs};
+  return {rows.x, rows.y, rows.index, rows.first, rows.count, rows.inputs};
 }
 
 template <class T>

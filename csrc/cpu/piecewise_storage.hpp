@@ -10,7 +10,7 @@
 
 namespace pn::cpu {
 
-constexpr std::int64_t kBlockPoints = 512;  // points that go through look-up and moments together: they stay in L1
+constexpr std::int64_t kBlockPoints = 256;  // points that go through look-up and moments together: they stay in L1
 constexpr std::int64_t kVectorSlack = 16;   // elements that a level may write beyond the end
 
 class PieceStore {

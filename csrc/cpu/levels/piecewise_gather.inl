@@ -8,7 +8,7 @@
 namespace pn::cpu {
 namespace {
 
-constexpr std::int64_t kLineBytes = 64;
+constexpr std::uintptr_t kLineBytes = 64;
 
 template <class T>
 constexpr int kQuarter = 16 / static_cast<int>(sizeof(T));  // elements of 16 bytes
@@ -94,17 +94,20 @@ inline __attribute__((always_inline)) void turn_over(RowAt row, std::int64_t col
 }
 
 template <class T>
-inline __attribute__((always_inline)) const T* row_of(const RowBlock<T>& rows, std::int64_t b) {
-  return rows.x + (rows.index ? static_cast<std::int64_t>(rows.index[b]) : rows.first + b) * rows.inputs;
+inline __attribute__((always_inline)) std::int64_t row_number(const RowBlock<T>& rows, std::int64_t b) {
+  return rows.index ? static_cast<std::int64_t>(rows.index[b]) : rows.first + b;
 }
 
 template <class T>
 void fetch_rows(const RowBlock<T>& rows) {
   const std::int64_t bytes = rows.inputs * static_cast<std::int64_t>(sizeof(T));
   for (std::int64_t b = 0; b < rows.count; ++b) {
-    const char* row = reinterpret_cast<const char*>(row_of(rows, b));
-    for (std::int64_t at = 0; at < bytes; at += kLineBytes) __builtin_prefetch(row + at);
-    __builtin_prefetch(row + bytes - 1);
+    const std::int64_t number = row_number(rows, b);
+    const auto begin = reinterpret_cast<std::uintptr_t>(rows.x + number * rows.inputs);
+    for (std::uintptr_t at = begin / kLineBytes * kLineBytes; at < begin + static_cast<std::uintptr_t>(bytes); at += kLineBytes) {
+      __builtin_prefetch(reinterpret_cast<const void*>(at));
+    }
+    if (rows.y) __builtin_prefetch(rows.y + number);
   }
 }
 
@@ -115,7 +118,7 @@ void turn_rows(const RowBlock<T>& rows, T* out, std::int64_t stride) {
   const std::int64_t padded = (rows.count + kPointRows - 1) / kPointRows * kPointRows;
   for (std::int64_t b = 0; b < padded; b += kLanes<T>) {
     const T* row[kLanes<T>];
-    for (std::int64_t r = 0; r < kLanes<T>; ++r) row[r] = row_of(rows, b + r < rows.count ? b + r : rows.count - 1);
+    for (std::int64_t r = 0; r < kLanes<T>; ++r) row[r] = rows.x + row_number(rows, b + r < rows.count ? b + r : rows.count - 1) * rows.inputs;
     turn_over<T>([&](int r) __attribute__((always_inline)) { return row[r]; }, rows.inputs, out + b, stride);
   }
 }

@@ -115,13 +115,14 @@ struct Points {
 template <class T>
 struct RowBlock {
   const T* x;                  // x: (n, inputs)
+  const T* y;                  // y: (n,), perhaps null
   const std::uint32_t* index;  // (count,) or null: rows first ..
   std::int64_t first, count, inputs;
 };
 
 template <class T>
 struct PiecewiseLinearFunctions {
-  // Asks for the rows' data, which will be wanted soon.
+  // Asks for the rows' data, x and y, which will be wanted soon.
   void (*fetch_rows)(const RowBlock<T>& rows);
   // out: (inputs, stride): column b of it is the batch's row b; missing ones of the last kPointRows repeat the last
   // row.
