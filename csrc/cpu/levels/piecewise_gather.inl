@@ -34,7 +34,7 @@ inline __attribute__((always_inline)) typename QuarterOf<T>::type load_quarter(c
 // n elements each of rows 0, kQuarter, 2 kQuarter, ..., 16 bytes for each.
 template <class T, class RowAt>
 inline __attribute__((always_inline)) Vec<T> load_rows(RowAt row, std::int64_t n) {
-  constexpr int q = kQuarter<T>;
+  [[maybe_unused]] constexpr int q = kQuarter<T>;
 #if defined(__AVX512F__)
   const auto at = [&](int i) __attribute__((always_inline)) {
     return reinterpret_cast<__m128>(load_quarter<T>(row(i * q), n));
@@ -104,7 +104,8 @@ void fetch_rows(const RowBlock<T>& rows) {
   for (std::int64_t b = 0; b < rows.count; ++b) {
     const std::int64_t number = row_number(rows, b);
     const auto begin = reinterpret_cast<std::uintptr_t>(rows.x + number * rows.inputs);
-    for (std::uintptr_t at = begin / kLineBytes * kLineBytes; at < begin + static_cast<std::uintptr_t>(bytes); at += kLineBytes) {
+    for (std::uintptr_t at = begin / kLineBytes * kLineBytes; at < begin + static_cast<std::uintptr_t>(bytes);
+         at += kLineBytes) {
       __builtin_prefetch(reinterpret_cast<const void*>(at));
     }
     if (rows.y) __builtin_prefetch(rows.y + number);
@@ -118,7 +119,8 @@ void turn_rows(const RowBlock<T>& rows, T* out, std::int64_t stride) {
   const std::int64_t padded = (rows.count + kPointRows - 1) / kPointRows * kPointRows;
   for (std::int64_t b = 0; b < padded; b += kLanes<T>) {
     const T* row[kLanes<T>];
-    for (std::int64_t r = 0; r < kLanes<T>; ++r) row[r] = rows.x + row_number(rows, b + r < rows.count ? b + r : rows.count - 1) * rows.inputs;
+    for (std::int64_t r = 0; r < kLanes<T>; ++r)
+      row[r] = rows.x + row_number(rows, b + r < rows.count ? b + r : rows.count - 1) * rows.inputs;
     turn_over<T>([&](int r) __attribute__((always_inline)) { return row[r]; }, rows.inputs, out + b, stride);
   }
 }

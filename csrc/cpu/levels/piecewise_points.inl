@@ -125,8 +125,8 @@ void add_values(const Pieces& pieces, const CellTable& table, const Points& poin
   const std::uint32_t last_row = static_cast<std::uint32_t>(rows - 1);
   for (std::int64_t e = 0; e < points.listed_count; ++e) {
     const std::uint32_t i = points.listed[e];
-    const Pair line = pair_number(pieces.line, points.place[e]);
-    output[panel.inputs == 1 ? i : i & last_row] += line[0] * static_cast<double>(panel.x[i]) + line[1];
+    const Pair piece = pair_number(pieces.line, points.place[e]);
+    output[panel.inputs == 1 ? i : i & last_row] += piece[0] * static_cast<double>(panel.x[i]) + piece[1];
   }
 }
 
