@@ -60,8 +60,8 @@ namespace {
 
 // OpenBLAS packs products of fewer than 100^3 multiplications in memory of its own, step by step; a protocol's are
 // larger.
-constexpr std::int64_t kGlobalWidth = 200;
-constexpr std::int64_t kInputs = 4, kRows = 350, kBatch = 100;
+constexpr std::int64_t kGlobalWidth = 400;
+constexpr std::int64_t kInputs = 4, kRows = 780, kBatch = 200;
 
 pn::NetworkShape shape_of(const char* network, std::int32_t layers) {
   const bool global = network[0] == 'G';
