@@ -6,6 +6,7 @@
 #include "cpu/certificates.hpp"
 #include "cpu/dense_products.hpp"
 #include "cpu/levels/table.hpp"
+#include "cpu/masked_products.hpp"
 #include "cpu/residual.hpp"
 
 namespace pn::cpu {
@@ -66,6 +67,8 @@ class ActiveKernel final : public Kernel<T>, public RowListener {
   ThreadPool& pool_;
   std::int64_t batch_, width_;
   Certificates<T> certificates_;
+  MaskedProducts<T> products_;
+  bool masked_ = false;  // whether the mixed units' backward products are masked ones
   const T* tracked_ = nullptr;
   const T* parameters_ = nullptr;  // of the call under way
   bool certifying_ = false;
@@ -92,7 +95,7 @@ class ActiveKernel final : public Kernel<T>, public RowListener {
 template <class T>
 ActiveKernel<T>::ActiveKernel(const NetworkShape& shape, Isa isa, ThreadPool& pool, std::int64_t batch)
     : shape_(shape), layout_(parameter_layout(shape)), table_(table<T>(isa)), pool_(pool), batch_(batch),
-      width_(shape.width), certificates_(width_, isa, pool, batch), units_(static_cast<std::size_t>(width_)),
+      width_(shape.width), certificates_(width_, isa, pool, batch), products_(width_, isa, pool, batch), units_(static_cast<std::size_t>(width_)),
       x_(batch * shape.inputs), h1_(batch * width_), h2_(batch * width_), dz2_(batch * width_), dz1_(batch * width_),
       packed_(static_cast<std::int64_t>(kMostPacked * static_cast<double>(width_)) * width_), b2_(width_), w3_(width_),
       dw3_(width_), db2_(width_), linear_(width_), weighted_(width_), linear_sum_(width_), weighted_sum_(width_),
@@ -140,7 +143,7 @@ double ActiveKernel<T>::loss_and_rows(const T* parameters, const Rows<T>& rows, 
   forward_rows(parameters, rows);
   const double sum = residual_in_place(rows, rows.count, residual_.data());
   backward(rows.count, gradient);
-  w2 = mixed_.all ? RowGradient<T>{} : RowGradient<T>{gradient_rows_.data(), gradient_scales_.data()};
+  w2 = {gradient_rows_.data(), gradient_scales_.data()};
   return sum / static_cast<double>(rows.count);
 }
 
@@ -148,7 +151,7 @@ template <class T>
 double ActiveKernel<T>::loss_and_gradient(const T* parameters, const Rows<T>& rows, T* gradient) {
   RowGradient<T> w2;
   const double loss = loss_and_rows(parameters, rows, gradient, w2);
-  if (w2.row != nullptr) expand(gradient + layout_.w2.offset);
+  expand(gradient + layout_.w2.offset);
   return loss;
 }
 
@@ -307,11 +310,17 @@ void ActiveKernel<T>::output(std::int64_t n) {
 
 template <class T>
 void ActiveKernel<T>::backward(std::int64_t n, T* gradient) {
-  add_to_linear(evaluated_on_, false);
   std::fill_n(gradient + layout_.b2.offset, width_, T(0));
   std::fill_n(gradient + layout_.output.offset, width_, T(0));
   std::fill(gradient_rows_.begin(), gradient_rows_.end(), nullptr);
-  on_gradient(n, gradient);
+  const bool some_on = !certified_on_.empty() || !evaluated_on_.empty();
+  choose_mixed(n);
+  if (mixed_.all) {
+    std::fill_n(linear_.data(), width_, T(0));
+  } else {
+    add_to_linear(evaluated_on_, false);
+    if (some_on) on_gradient(n, gradient);
+  }
   mixed_gradient(n, gradient);
   hidden_gradient(n, gradient);
   weight_gradient(pool_, n, dz1_.data(), width_, x_.data(), shape_.inputs, gradient + layout_.w1.offset);
@@ -321,7 +330,6 @@ void ActiveKernel<T>::backward(std::int64_t n, T* gradient) {
 // W2_k.h1_b, dw3_k = b2_k sum_b r_b + W2_k.u.
 template <class T>
 void ActiveKernel<T>::on_gradient(std::int64_t n, T* gradient) {
-  if (certified_on_.empty() && evaluated_on_.empty()) return;
   const Tiling columns = Tiling::of(width_, kNarrowTile);
   pool_.run(columns.parts, [&](std::int64_t c, int) {
     const std::int64_t column = columns.first(c), count = columns.count(c);
@@ -380,11 +388,12 @@ void ActiveKernel<T>::choose_mixed(std::int64_t n) {
 
 template <class T>
 void ActiveKernel<T>::mixed_gradient(std::int64_t n, T* gradient) {
-  choose_mixed(n);
   const std::int64_t count = mixed_.count();
+  masked_ = MaskedProducts<T>::pay(count);
   if (count == 0) return;
   const Tiling rows = row_tiling(n), columns = column_tiling(count);
   T* dz = mixed_.all ? h2_.data() : dz2_.data();
+  if (masked_) products_.take_masks(dz, n, count);
   T* partial_db = partial_.data() + rows.parts * count;
   for_tiles(pool_, rows, columns, [&](std::int64_t r, std::int64_t c) {
     const std::int64_t row = rows.first(r), column = columns.first(c);
@@ -395,13 +404,17 @@ void ActiveKernel<T>::mixed_gradient(std::int64_t n, T* gradient) {
   join_rows(rows.parts, count, partial_.data(), dw3_.data());
   join_rows(rows.parts, count, partial_db, db2_.data());
   T* compact = gradient + layout_.w2.offset;
-  weight_gradient(pool_, n, dz, count, h1_.data(), width_, compact);
+  if (masked_) {
+    products_.weight_gradient(residual_.data(), h1_.data(), compact);
+  } else {
+    weight_gradient(pool_, n, dz, count, h1_.data(), width_, compact);
+  }
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t k = mixed_.units[static_cast<std::size_t>(i)];
     gradient[layout_.output.offset + k] = dw3_[i];
     gradient[layout_.b2.offset + k] = db2_[i];
     gradient_rows_[static_cast<std::size_t>(k)] = compact + i * width_;
-    gradient_scales_[k] = T(1);
+    gradient_scales_[k] = masked_ ? w3_[i] : T(1);
   }
 }
 
@@ -414,14 +427,16 @@ void ActiveKernel<T>::hidden_gradient(std::int64_t n, T* gradient) {
   for_tiles(pool_, rows, columns, [&](std::int64_t r, std::int64_t c) {
     const std::int64_t row = rows.first(r), column = columns.first(c);
     const Panel<T> dh{dz1_.data() + row * width_ + column, rows.count(r), columns.count(c), width_};
-    if (count > 0) {
+    if (masked_) {
+      products_.hidden_panel(row, dh.rows, dh.columns, width_, mixed_.rows + column, w3_.data(), dh.data);
+    } else if (count > 0) {
       blas::multiply(Transpose::no, Transpose::no, dh.rows, dh.columns, count, dz + row * count, count,
                      mixed_.rows + column, width_, dh.data, width_);
     } else {
       for (std::int64_t b = 0; b < dh.rows; ++b) std::fill_n(dh.data + b * width_, dh.columns, T(0));
     }
     table_.dense.hidden_backward(kRelu, dh, h1_.data() + row * width_ + column,
-                                 {residual_.data() + row, mixed_.all ? nullptr : linear_.data() + column},
+                                 {residual_.data() + row, linear_.data() + column, masked_},
                                  partial_.data() + r * width_ + column);
   });
   join_rows(rows.parts, width_, partial_.data(), gradient + layout_.b1.offset);
@@ -430,14 +445,9 @@ void ActiveKernel<T>::hidden_gradient(std::int64_t n, T* gradient) {
 // w2: (width, width) from the mixed units' rows at its start, the last one first, since row i <= k moves to row k.
 template <class T>
 void ActiveKernel<T>::expand(T* w2) {
-  std::int64_t i = mixed_.count();
   for (std::int64_t k = width_ - 1; k >= 0; --k) {
     const T* from = gradient_rows_[static_cast<std::size_t>(k)];
     T* to = w2 + k * width_;
-    if (i > 0 && mixed_.units[static_cast<std::size_t>(i - 1)] == k) {
-      if (--i != k) std::copy_n(from, width_, to);
-      continue;
-    }
     for (std::int64_t j = 0; j < width_; ++j) to[j] = from != nullptr ? gradient_scales_[k] * from[j] : T(0);
   }
 }

@@ -9,9 +9,12 @@
 namespace pn::cpu {
 namespace {
 
-constexpr double kInflation = 1.25;  // of the column maxima, so that the next batches stay inside
-constexpr std::int64_t kMostBatches = 64,
-                       kLeastBatches = 8;  // that an envelope serves; the fewer where one went beyond it
+// Of the column maxima, so that the next batches stay inside: one entry far beyond its range spoils the screening of all
+// units, while a range too wide by half costs half of the margin that is hardly ever needed.
+constexpr double kInflation = 1.5;
+constexpr double kMemory = 0.99;           // a batch's maxima fade by this factor a batch
+constexpr std::int64_t kMostBatches = 64;  // that an envelope serves
+constexpr std::int64_t kMostPatience = 8;  // batches that an envelope serves after one went beyond it; at first 1, then 2, 4
 constexpr std::int64_t kUnitTile = 64;     // units of a screening task
 constexpr double kLeastScale = 1e-15, kLeastUnit = 1e-25;  // nothing that matters underflows above these, in float32
 
@@ -36,7 +39,7 @@ template <class T>
 Certificates<T>::Certificates(std::int64_t width, Isa isa, ThreadPool& pool, std::int64_t batch)
     : width_(width), stride_(padded(width)), functions_(table<T>(isa).active),
       screen_(stride_ <= kMostScreenWidth ? screen_functions(isa) : nullptr), pool_(pool), scale_(width),
-      inverse_scale_(width), column_largest_(row_tiling(batch).parts * width), poison_(column_largest_.size()),
+      inverse_scale_(width), recent_largest_(width), column_largest_(row_tiling(batch).parts * width), poison_(column_largest_.size()),
       bounds_(static_cast<std::size_t>(width)), bounded_(static_cast<std::size_t>(width)) {
   list_.reserve(static_cast<std::size_t>(width));
   if (screen_ == nullptr) return;
@@ -51,6 +54,7 @@ Certificates<T>::Certificates(std::int64_t width, Isa isa, ThreadPool& pool, std
 template <class T>
 void Certificates<T>::forget() {
   envelope_ = false;
+  std::fill_n(recent_largest_.data(), width_, T(0));
   std::fill(bounded_.begin(), bounded_.end(), std::uint8_t{0});
 }
 
@@ -70,7 +74,7 @@ void Certificates<T>::certify(const OutputLayers<T>& layers, const T* h1, std::i
     std::fill_n(units, width_, UnitClass::mixed);
     return;
   }
-  renew_envelope(n);
+  renew_envelope();
   bound_stale_rows(layers, units);
   list_.clear();
   for (std::int64_t k = 0; k < width_; ++k) {
@@ -101,24 +105,25 @@ bool Certificates<T>::scan(const T* h1, std::int64_t n) {
 }
 
 template <class T>
-void Certificates<T>::renew_envelope(std::int64_t n) {
-  (void)n;
-  ++batches_;
+void Certificates<T>::renew_envelope() {
   excess_ = 0.0;
-  for (std::int64_t j = 0; j < width_; ++j) {
-    const double beyond = static_cast<double>(column_largest_[j]) - kUnitLevels * static_cast<double>(scale_[j]);
-    excess_ += std::max(beyond, 0.0);
-  }
-  if (envelope_ && batches_ < kMostBatches && (excess_ == 0.0 || batches_ < kLeastBatches)) return;
   double sum = 0.0;
-  for (std::int64_t j = 0; j < width_; ++j) sum += static_cast<double>(column_largest_[j]);
+  for (std::int64_t j = 0; j < width_; ++j) {
+    const double largest = static_cast<double>(column_largest_[j]);
+    excess_ += std::max(largest - kUnitLevels * static_cast<double>(scale_[j]), 0.0);
+    recent_largest_[j] = std::max(column_largest_[j], static_cast<T>(kMemory) * recent_largest_[j]);
+    sum += largest;
+  }
+  ++batches_;
+  if (envelope_ && batches_ < (excess_ > 0.0 ? patience_ : kMostBatches)) return;
   // A column that is 0 in this batch gets a part of the others' mean, lest it be beyond its range in the next.
   const double least = std::max(0.01 * sum / static_cast<double>(width_), kLeastScale);
   for (std::int64_t j = 0; j < width_; ++j) {
-    const double most = std::max(kInflation * static_cast<double>(column_largest_[j]), least);
+    const double most = std::max(kInflation * static_cast<double>(recent_largest_[j]), least);
     scale_[j] = static_cast<T>(most / kUnitLevels);
     inverse_scale_[j] = T(1) / scale_[j];
   }
+  patience_ = envelope_ ? std::min(2 * patience_, kMostPatience) : 1;
   envelope_ = true;
   excess_ = 0.0;
   batches_ = 0;

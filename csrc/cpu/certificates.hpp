@@ -50,7 +50,7 @@ class Certificates {
 
  private:
   bool scan(const T* h1, std::int64_t n);
-  void renew_envelope(std::int64_t n);
+  void renew_envelope();
   void bound_stale_rows(const OutputLayers<T>& layers, const UnitClass* units);
   bool in_range(const OutputLayers<T>& layers, std::int64_t k) const;
   void screen(const OutputLayers<T>& layers, const T* h1, std::int64_t n, UnitClass* units);
@@ -62,10 +62,12 @@ class Certificates {
   const ScreenFunctions* screen_;
   ThreadPool& pool_;
   Buffer<T> scale_, inverse_scale_;    // (width,) s_j = g_j / kUnitLevels
-  Buffer<T> column_largest_, poison_;  // (row tiles, width)
+  Buffer<T> recent_largest_;              // (width,) H1's column maxima, older batches faded
+  Buffer<T> column_largest_, poison_;     // (row tiles, width)
   double excess_ = 0.0;                // of this batch beyond g, summed over the columns
   bool envelope_ = false;
   std::int64_t batches_ = 0;              // since the envelope was taken
+  std::int64_t patience_ = 1;             // that many of them it serves at least
   std::vector<RowBound<T>> bounds_;       // (width,)
   std::vector<std::uint8_t> bounded_;     // (width,) whether bounds_ and quantized_rows_ are about the row as it is
   Buffer<std::int8_t> quantized_rows_;    // (width, stride)

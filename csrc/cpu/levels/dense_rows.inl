@@ -91,16 +91,19 @@ void dense_output_backward(std::int32_t activation, const Panel<T>& h, const T* 
   });
 }
 
-template <bool kMore, std::int32_t kActivation, class T>
+enum class Lacks { nothing, product, factor };
+
+template <Lacks kLacks, std::int32_t kActivation, class T>
 inline void hidden_backward_rows(const Panel<T>& dh, const T* h, const OuterProduct<T>& more, T* db) {
   for (std::int64_t r = 0; r < dh.rows; ++r) {
     T* row = dh.data + r * dh.stride;
     const T* value = h + r * dh.stride;
-    const Vec<T> factor = broadcast(kMore ? more.column[r] : T(0));
+    const Vec<T> factor = broadcast(kLacks != Lacks::nothing ? more.column[r] : T(0));
     for (std::int64_t c = 0; c < dh.columns; c += kLanes<T>) {
       const std::int64_t n = dh.columns - c;
       Vec<T> upstream = load_up_to(row + c, n);
-      if constexpr (kMore) upstream += factor * load_up_to(more.row + c, n);
+      if constexpr (kLacks == Lacks::product) upstream += factor * load_up_to(more.row + c, n);
+      if constexpr (kLacks == Lacks::factor) upstream = factor * (upstream + load_up_to(more.row + c, n));
       const Vec<T> dz = times_derivative<kActivation, T>(upstream, load_up_to(value + c, n));
       add_up_to<T>(db + c, dz, n);
       store_up_to<T>(row + c, dz, n);
@@ -113,10 +116,12 @@ void dense_hidden_backward(std::int32_t activation, const Panel<T>& dh, const T*
                            T* db) {
   for (std::int64_t c = 0; c < dh.columns; ++c) db[c] = T(0);
   with_activation(activation, [&](auto a) {
-    if (more.row != nullptr) {
-      hidden_backward_rows<true, a.value, T>(dh, h, more, db);
+    if (more.row == nullptr) {
+      hidden_backward_rows<Lacks::nothing, a.value, T>(dh, h, more, db);
+    } else if (more.whole) {
+      hidden_backward_rows<Lacks::factor, a.value, T>(dh, h, more, db);
     } else {
-      hidden_backward_rows<false, a.value, T>(dh, h, more, db);
+      hidden_backward_rows<Lacks::product, a.value, T>(dh, h, more, db);
     }
   });
 }

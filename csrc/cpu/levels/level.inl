@@ -14,6 +14,7 @@
 
 #include "cpu/levels/activation.inl"
 #include "cpu/levels/active_rows.inl"
+#include "cpu/levels/masked_product.inl"
 #include "cpu/levels/adam_rows.inl"
 #include "cpu/levels/block_tile.inl"
 #include "cpu/levels/dense_rows.inl"
@@ -31,7 +32,8 @@ const Table<T>& PN_JOIN(table_, PN_LEVEL)();
   template <>                                                                                                 \
   const Table<T>& PN_JOIN(table_, PN_LEVEL)<T>() {                                                            \
     static constexpr Table<T> t{block_tile_functions<T>(), dense_row_functions<T>(), adam_row_functions<T>(), \
-                                piecewise_linear_functions<T>(), active_row_functions<T>()};                  \
+                                piecewise_linear_functions<T>(), active_row_functions<T>(),                   \
+                                masked_product_functions<T>()};                                               \
     return t;                                                                                                 \
   }
 PN_TABLE(float)

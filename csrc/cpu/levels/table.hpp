@@ -7,6 +7,7 @@
 #include "cpu/levels/adam_rows.hpp"
 #include "cpu/levels/block_tile.hpp"
 #include "cpu/levels/dense_rows.hpp"
+#include "cpu/levels/masked_product.hpp"
 #include "cpu/levels/piecewise_linear.hpp"
 
 namespace pn::cpu {
@@ -18,6 +19,7 @@ struct Table {
   AdamRowFunctions<T> adam;
   PiecewiseLinearFunctions<T> piecewise;
   ActiveRowFunctions<T> active;
+  MaskedProductFunctions<T> masked;
 };
 
 template <class T>
