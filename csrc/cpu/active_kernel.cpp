@@ -95,8 +95,9 @@ class ActiveKernel final : public Kernel<T>, public RowListener {
 template <class T>
 ActiveKernel<T>::ActiveKernel(const NetworkShape& shape, Isa isa, ThreadPool& pool, std::int64_t batch)
     : shape_(shape), layout_(parameter_layout(shape)), table_(table<T>(isa)), pool_(pool), batch_(batch),
-      width_(shape.width), certificates_(width_, isa, pool, batch), products_(width_, isa, pool, batch), units_(static_cast<std::size_t>(width_)),
-      x_(batch * shape.inputs), h1_(batch * width_), h2_(batch * width_), dz2_(batch * width_), dz1_(batch * width_),
+      width_(shape.width), certificates_(width_, isa, pool, batch), products_(width_, isa, pool, batch),
+      units_(static_cast<std::size_t>(width_)), x_(batch * shape.inputs), h1_(batch * width_), h2_(batch * width_),
+      dz2_(batch * width_), dz1_(batch * width_),
       packed_(static_cast<std::int64_t>(kMostPacked * static_cast<double>(width_)) * width_), b2_(width_), w3_(width_),
       dw3_(width_), db2_(width_), linear_(width_), weighted_(width_), linear_sum_(width_), weighted_sum_(width_),
       dots_(column_tiling(width_).parts * batch), linear_dots_(batch), residual_(batch),

@@ -9,13 +9,14 @@
 namespace pn::cpu {
 namespace {
 
-// Of the column maxima, so that the next batches stay inside: one entry far beyond its range spoils the screening of all
-// units, while a range too wide by half costs half of the margin that is hardly ever needed.
+// Of the column maxima, so that the next batches stay inside: one entry far beyond its range spoils the screening of
+// all units, while a range too wide by half costs half of the margin that is hardly ever needed.
 constexpr double kInflation = 1.5;
 constexpr double kMemory = 0.99;           // a batch's maxima fade by this factor a batch
 constexpr std::int64_t kMostBatches = 64;  // that an envelope serves
-constexpr std::int64_t kMostPatience = 8;  // batches that an envelope serves after one went beyond it; at first 1, then 2, 4
-constexpr std::int64_t kUnitTile = 64;     // units of a screening task
+constexpr std::int64_t kMostPatience =
+    8;  // batches that an envelope serves after one went beyond it; at first 1, then 2, 4
+constexpr std::int64_t kUnitTile = 64;                     // units of a screening task
 constexpr double kLeastScale = 1e-15, kLeastUnit = 1e-25;  // nothing that matters underflows above these, in float32
 
 // A sum of n products, in any order, is off by at most n epsilon sum |a_i b_i| or so. Four times that, and a few terms
@@ -39,8 +40,9 @@ template <class T>
 Certificates<T>::Certificates(std::int64_t width, Isa isa, ThreadPool& pool, std::int64_t batch)
     : width_(width), stride_(padded(width)), functions_(table<T>(isa).active),
       screen_(stride_ <= kMostScreenWidth ? screen_functions(isa) : nullptr), pool_(pool), scale_(width),
-      inverse_scale_(width), recent_largest_(width), column_largest_(row_tiling(batch).parts * width), poison_(column_largest_.size()),
-      bounds_(static_cast<std::size_t>(width)), bounded_(static_cast<std::size_t>(width)) {
+      inverse_scale_(width), recent_largest_(width), column_largest_(row_tiling(batch).parts * width),
+      poison_(column_largest_.size()), bounds_(static_cast<std::size_t>(width)),
+      bounded_(static_cast<std::size_t>(width)) {
   list_.reserve(static_cast<std::size_t>(width));
   if (screen_ == nullptr) return;
   quantized_rows_ = Buffer<std::int8_t>(width * stride_);

@@ -62,8 +62,8 @@ class Certificates {
   const ScreenFunctions* screen_;
   ThreadPool& pool_;
   Buffer<T> scale_, inverse_scale_;    // (width,) s_j = g_j / kUnitLevels
-  Buffer<T> recent_largest_;              // (width,) H1's column maxima, older batches faded
-  Buffer<T> column_largest_, poison_;     // (row tiles, width)
+  Buffer<T> recent_largest_;           // (width,) H1's column maxima, older batches faded
+  Buffer<T> column_largest_, poison_;  // (row tiles, width)
   double excess_ = 0.0;                // of this batch beyond g, summed over the columns
   bool envelope_ = false;
   std::int64_t batches_ = 0;              // since the envelope was taken

@@ -14,10 +14,10 @@
 
 #include "cpu/levels/activation.inl"
 #include "cpu/levels/active_rows.inl"
-#include "cpu/levels/masked_product.inl"
 #include "cpu/levels/adam_rows.inl"
 #include "cpu/levels/block_tile.inl"
 #include "cpu/levels/dense_rows.inl"
+#include "cpu/levels/masked_product.inl"
 #include "cpu/levels/piecewise_linear.inl"
 
 #define PN_JOIN_(a, b) a##b
@@ -28,13 +28,13 @@ namespace pn::cpu {
 template <class T>
 const Table<T>& PN_JOIN(table_, PN_LEVEL)();
 
-#define PN_TABLE(T)                                                                                           \
-  template <>                                                                                                 \
-  const Table<T>& PN_JOIN(table_, PN_LEVEL)<T>() {                                                            \
-    static constexpr Table<T> t{block_tile_functions<T>(), dense_row_functions<T>(), adam_row_functions<T>(), \
-                                piecewise_linear_functions<T>(), active_row_functions<T>(),                   \
-                                masked_product_functions<T>()};                                               \
-    return t;                                                                                                 \
+#define PN_TABLE(T)                                                                         \
+  template <>                                                                               \
+  const Table<T>& PN_JOIN(table_, PN_LEVEL)<T>() {                                          \
+    static constexpr Table<T> t{block_tile_functions<T>(), dense_row_functions<T>(),        \
+                                adam_row_functions<T>(),   piecewise_linear_functions<T>(), \
+                                active_row_functions<T>(), masked_product_functions<T>()};  \
+    return t;                                                                               \
   }
 PN_TABLE(float)
 PN_TABLE(double)

@@ -11,8 +11,8 @@ namespace pn::cpu {
 constexpr std::int64_t kMaskRows = 4;    // source rows of a group
 constexpr std::int64_t kMaskGroups = 6;  // groups whose tables are in cache together; their masks lie side by side
 
-// Masks of `outputs` outputs over `sources` source rows: (chunks, outputs, kMaskGroups) bytes, bit i of one standing for
-// row i of its group; zero beyond the sources.
+// Masks of `outputs` outputs over `sources` source rows: (chunks, outputs, kMaskGroups) bytes, bit i of one standing
+// for row i of its group; zero beyond the sources.
 constexpr std::int64_t mask_chunks(std::int64_t sources) {
   return (sources + kMaskRows * kMaskGroups - 1) / (kMaskRows * kMaskGroups);
 }

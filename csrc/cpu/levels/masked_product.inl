@@ -18,7 +18,8 @@ struct MaskTables {
   alignas(64) T line[kMaskGroups][kTableLines][kLine<T>];
 };
 
-// Line l of a group's table: the sum of the rows whose bits l has. `rows` of them exist, the first `columns` columns count.
+// Line l of a group's table: the sum of the rows whose bits l has. `rows` of them exist, the first `columns` columns
+// count.
 template <class T>
 inline void fill_table(const T* source, std::int64_t stride, const T* factor, std::int64_t rows, std::int64_t columns,
                        T (&table)[kTableLines][kLine<T>]) {
@@ -90,8 +91,8 @@ void masked_multiply(const View<T>& source, const T* factor, const std::uint8_t*
         fill_table<T>(source.data + row * source.stride + c, source.stride, factor + row, source.rows - row, columns,
                       tables.line[g]);
       }
-      add_all_lines<T>(tables, groups, masks + (chunk * all + first) * kMaskGroups, chunk == 0, columns, outputs, out + c,
-                       out_stride);
+      add_all_lines<T>(tables, groups, masks + (chunk * all + first) * kMaskGroups, chunk == 0, columns, outputs,
+                       out + c, out_stride);
     }
   }
 }
