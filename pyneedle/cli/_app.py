@@ -6,6 +6,7 @@ import typer
 
 import pyneedle
 from pyneedle.cli.doctor import doctor
+from pyneedle.cli.reproduce import reproduce
 from pyneedle.cli.results import plot, results
 from pyneedle.cli.sweep import sweep
 from pyneedle.cli.train import train
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(sweep)
+app.command()(reproduce)
 app.command()(results)
 app.command()(plot)
 app.command()(doctor)

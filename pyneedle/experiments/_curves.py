@@ -182,21 +182,25 @@ def _draw(curves: Curves, analysis: Analysis, protocol: Protocol, overlay: "Over
         keys.append(_style.key(series.look, series.label(protocol)))
     if curves.y == TEST_ERROR:
         keys += [_style.line_key("test", _style.TEST), _style.line_key("train", _style.TRAIN)]
-    for label, line in analysis.fits.items():
-        _style.fitted(axes, line)
-        keys.append(_style.line_key(f"{label}: slope {line}", _style.FIT, width=1.6))
+    for series in curves.fitted:
+        line = analysis.fits.get(series.label(protocol))
+        if line is not None:
+            _style.fitted(axes, line, series.look)
+            keys.append(_style.line_key(f"slope {line}", _style.FIT, series.look.colour, 1.7))
+    ticks = analysis.frame["d"].tolist()
     if overlay is not None and curves.x == "d" and curves.y == TEST_ERROR:
-        shown = 0
+        others: set[int] = set()
         for series in curves.series:
             rows = published_rows(overlay, curves, series, protocol)
             _style.overlaid(axes, rows["d"], rows[TEST_ERROR], series.look)
-            shown += len(rows)
-        if shown:
-            keys.append(_style.marker_key("published, test"))
-    _style.log_axes(axes, analysis.frame["d"].tolist() if curves.x == "d" else None)
+            ticks += rows["d"].tolist()
+            others |= set(rows["n_samples"])
+        if others:
+            keys.append(_style.marker_key(f"published, test, $N = {_style.power(others)}$"))
+    _style.log_axes(axes, ticks if curves.x == "d" else None)
     axes.set_xlabel("number of inputs $d$" if curves.x == "d" else "training rows $0.64\\,N$")
     axes.set_ylabel(ordinate(curves.y, curves.target))
-    axes.legend(handles=keys, frameon=False, handlelength=2.6)
+    _style.legend(axes, keys)
     return figure
 
 
@@ -204,4 +208,4 @@ def ordinate(y: str, target: str = "square") -> str:
     """The label of an ordinate."""
     if y == PATH_NORM:
         return r"path norm $\|\theta\|_{\mathrm{P}}$"
-    return rf"mean squared error of $\sum_i {_TERM[target]}$"
+    return rf"mean squared error of $\Sigma_i\,{_TERM[target]}$"

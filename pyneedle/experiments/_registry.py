@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from pyneedle import _checks
-from pyneedle.experiments import _fig3, _fig5, _fig6, _fig9
+from pyneedle.experiments import _anatomy, _fig3, _fig4, _fig5, _fig6, _fig8, _fig9, _haystack, _rates
 from pyneedle.experiments._experiment import Experiment
 
-_FAMILIES = (_fig3, _fig5, _fig6, _fig9)
+_FAMILIES = (_fig3, _fig4, _fig5, _fig6, _fig8, _fig9, _rates, _haystack, _anatomy)
 _ORDER = (
     "fig3a", "fig3b", "fig3c", "fig4", "fig5a", "fig5b", "fig6a", "fig6b", "fig6c", "fig7", "fig8", "fig9a", "fig9b",
     "fig10", "fig11a", "fig11b", "rates", "haystack", "anatomy",

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,7 @@ def styled() -> Iterator[None]:
         yield
 
 
-def new_figure(width: float = 4.8, height: float = 3.7) -> Figure:
+def new_figure(width: float = 6.4, height: float = 3.6) -> Figure:
     """An empty figure; inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
@@ -89,10 +89,10 @@ def overlaid(axes: Axes, x: "pd.Series[float]", y: "pd.Series[float]", look: Loo
     axes.plot(x, y, "x", color=look.colour, markersize=3.4, markeredgewidth=0.7, alpha=0.7)
 
 
-def fitted(axes: Axes, fit: PowerLaw) -> None:
+def fitted(axes: Axes, fit: PowerLaw, look: Look) -> None:
     """The fitted line, a little beyond its points."""
-    x = np.geomspace(fit.low / 1.12, fit.high * 1.12, 50)
-    axes.plot(x, fit(x), linestyle=FIT, color="0.25", linewidth=1.6)
+    x = np.geomspace(fit.low / 1.15, fit.high * 1.15, 2)
+    axes.plot(x, fit(x), linestyle=FIT, color=look.colour, linewidth=1.7)
 
 
 def key(look: Look, label: str) -> Line2D:
@@ -112,6 +112,11 @@ def marker_key(label: str, marker: str = "x") -> Line2D:
     return Line2D([], [], color="0.25", linestyle="none", marker=marker, markersize=4.0, label=label)
 
 
+def legend(axes: Axes, handles: list[Line2D]) -> None:
+    """A legend beside the axes, where it hides nothing."""
+    axes.legend(handles=handles, frameon=False, handlelength=2.8, loc="upper left", bbox_to_anchor=(1.01, 1.02))
+
+
 def log_axes(axes: Axes, ticks: Sequence[float] | None = None) -> None:
     """Logarithmic axes, the abscissa with these ticks, plain, or with powers of ten."""
     axes.set_xscale("log")
@@ -126,6 +131,15 @@ def log_axes(axes: Axes, ticks: Sequence[float] | None = None) -> None:
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def power(values: Iterable[int]) -> str:
+    """One number as a power of ten where it is one, or a range, for mathematical text."""
+    texts = []
+    for value in sorted({min(values := list(values)), max(values)}):
+        exponent = round(np.log10(value))
+        texts.append(f"10^{{{exponent}}}" if 10**exponent == value and exponent > 3 else str(value))
+    return r"\ldots".join(texts)
 
 
 def thinned(values: Sequence[float]) -> list[float]:
