@@ -9,6 +9,7 @@ from pyneedle._native import Progress, __version__
 from pyneedle._networks import GlobalNetwork, LocallyConnectedNetwork, LocalNetwork, Network, path_norm
 from pyneedle._optimizers import Adam, AdamState
 from pyneedle._penalties import L1, L2, PathNorm
+from pyneedle._state import TrainingState
 from pyneedle._training import Run, batch_size, train, train_ensemble
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ __all__ = [
     "Run",
     "Split",
     "Sweep",
+    "TrainingState",
     "__version__",
     "batch_size",
     "embed",

@@ -19,12 +19,14 @@ from pyneedle._networks import Network
 from pyneedle._optimizers import Adam
 from pyneedle._parameters import Parameters
 from pyneedle._penalties import Penalty
+from pyneedle._state import TrainingState
 
 Status = Literal["completed", "diverged", "interrupted"]
 
 _FORMAT = "pyneedle fit"
 _VERSION = 1
-_HISTORY = {"train_loss": 1, "validation_loss": 1, "dead_units": 2, "on_units": 2, "mixed_units": 2}
+# Names of the history, and the dimensions of each.
+HISTORY = {"train_loss": 1, "validation_loss": 1, "dead_units": 2, "on_units": 2, "mixed_units": 2}
 _NUMBERS = ("train_mse", "validation_mse", "test_mse", "path_norm")
 _VALUES = ("best_epoch", "status", "seconds", "kernel", "isa", "device", "threads", "epochs", "batch_size", "seed")
 _NETWORKS = {
@@ -65,6 +67,8 @@ class Fit:
         How many the run had.
     epochs, batch_size, optimizer, penalty, seed
         As asked for.
+    state : TrainingState or None
+        Of a completed run that was asked to keep it.
     """
 
     network: Network
@@ -84,6 +88,7 @@ class Fit:
     penalty: Penalty | None
     seed: int
     dataset: Dataset | None = field(default=None, repr=False)
+    state: TrainingState | None = field(default=None, repr=False)
     _numbers: dict[str, float] = field(default_factory=dict, repr=False)
 
     @property
@@ -197,7 +202,7 @@ class Fit:
         arrays: dict[str, Any] = {
             "parameters": _parameters.flatten(shapes, self.parameters),
             "last_parameters": _parameters.flatten(shapes, self.last_parameters),
-            **{f"history_{name}": self.history[name] for name in _HISTORY},
+            **{f"history_{name}": self.history[name] for name in HISTORY},
         }
         with _files.replacing(path) as file:
             np.savez(file, record=np.array(json.dumps(record)), **arrays)
@@ -255,7 +260,7 @@ class Fit:
             _expect(key, contents[key], (count,), dtype)
         finished = contents["history_train_loss"].size
         history = {}
-        for key, ndim in _HISTORY.items():
+        for key, ndim in HISTORY.items():
             history[key] = contents[f"history_{key}"]
             _expect(key, history[key], (finished, layers)[:ndim], np.dtype(np.float64 if ndim == 1 else np.int64))
         penalty = record["penalty"]

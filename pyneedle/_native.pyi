@@ -40,6 +40,21 @@ class Penalty:
     def __init__(self, kind: Literal["none", "l1", "l2", "path-norm"], strength: float) -> None: ...
 
 @final
+class Resumption:
+    """Where a job goes on; its `initial` are then the parameters reached. Arrays (parameter_count,)."""
+
+    def __init__(
+        self,
+        m: _Array,
+        v: _Array,
+        best: _Array,  # best parameters
+        epochs: int,  # finished
+        steps: int,
+        best_epoch: int,
+        best_validation_loss: float,
+    ) -> None: ...
+
+@final
 class Job:
     """One training run; arrays are kept alive, not copied. All arrays have one dtype."""
 
@@ -58,6 +73,8 @@ class Job:
         seed: int,
         kernel: str,
         shuffle: bool,
+        resume: Resumption | None = None,
+        keep_state: bool = False,
     ) -> None: ...
 
 @final
@@ -80,6 +97,14 @@ class Progress:
     def finished(self) -> bool: ...
 
 @type_check_only  # a dict
+class State(TypedDict):
+    m: _Array
+    v: _Array
+    epochs: int  # finished, in all
+    steps: int
+    best_validation_loss: float
+
+@type_check_only  # a dict
 class Result(TypedDict):
     parameters: _Array  # best validation loss
     last_parameters: _Array
@@ -93,6 +118,7 @@ class Result(TypedDict):
     seconds: float
     kernel: str
     isa: str
+    state: State | None  # where the job asks for it
 
 # Runs the jobs. One job gets all the threads; of several, each gets one thread, `threads` at a time.
 # report is called with a snapshot of every job about every `interval` seconds, with the GIL; an exception that it

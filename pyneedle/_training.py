@@ -5,14 +5,17 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+
 from pyneedle import _blas, _checks, _native, _networks, _optimizers, _parameters, _penalties
 from pyneedle._checks import Array
 from pyneedle._datasets import Dataset
-from pyneedle._fit import Fit
+from pyneedle._fit import HISTORY, Fit
 from pyneedle._native import Progress
 from pyneedle._networks import Network
 from pyneedle._optimizers import Adam
 from pyneedle._penalties import Penalty
+from pyneedle._state import TrainingState
 
 Device = Literal["cpu", "cuda"]
 _Report = Callable[[list[Progress]], object]
@@ -65,6 +68,11 @@ class Run:
         This build has "cpu" only.
     shuffle : bool
         Reorder the training rows in every epoch.
+    resume : TrainingState, optional
+        Go on from here, with the arguments that the run had, up to `epochs` in all: the result is bitwise that of the
+        run without a stop.
+    keep_state : bool
+        Keep the state at the end, for `resume`; it holds four vectors of the parameters' size.
 
     Raises
     ------
@@ -85,6 +93,8 @@ class Run:
     kernel: str = "auto"
     device: Device = "cpu"
     shuffle: bool = True
+    resume: TrainingState | None = field(default=None, repr=False)
+    keep_state: bool = False
 
     def __post_init__(self) -> None:
         """Check everything before hours are spent."""
@@ -107,16 +117,37 @@ class Run:
         _penalties.check(self.penalty)
         object.__setattr__(self, "seed", _checks.seed(self.seed))
         if self.initial is not None:
-            dtype = _parameters.check(self.network.parameter_shapes, self.initial, "initial")
-            if dtype != self.dataset.dtype:
-                raise TypeError(f"initial must have the data set's dtype {self.dataset.dtype}, got {dtype}")
-            for name, value in self.initial.items():
-                _checks.finite(f"initial[{name!r}]", value)
+            self._check_initial(self.initial)
         _checks.choice("kernel", self.kernel, ("auto", *self.network.kernels))
         _checks.choice("device", self.device, ("cpu", "cuda"))
         if self.device == "cuda":
             raise RuntimeError("device 'cuda' is not available: this build of pyneedle has no CUDA module")
         object.__setattr__(self, "shuffle", _checks.flag("shuffle", self.shuffle))
+        object.__setattr__(self, "keep_state", _checks.flag("keep_state", self.keep_state))
+        if self.resume is not None:
+            self._check_resume(self.resume)
+
+    def _check_initial(self, initial: Mapping[str, Array]) -> None:
+        dtype = _parameters.check(self.network.parameter_shapes, initial, "initial")
+        if dtype != self.dataset.dtype:
+            raise TypeError(f"initial must have the data set's dtype {self.dataset.dtype}, got {dtype}")
+        for name, value in initial.items():
+            _checks.finite(f"initial[{name!r}]", value)
+
+    def _check_resume(self, state: TrainingState) -> None:
+        if not isinstance(state, TrainingState):
+            raise TypeError(f"resume must be a TrainingState, got {type(state).__name__}")
+        if self.initial is not None:
+            raise ValueError("initial must be None where resume is given, which has parameters of its own")
+        if state.epochs > self.epochs:
+            raise ValueError(f"epochs must be at least the {state.epochs} that resume has finished, got {self.epochs}")
+        count = self.network.parameter_count
+        for name in ("parameters", "m", "v", "best"):
+            value = getattr(state, name)
+            if value.shape != (count,):
+                raise ValueError(f"resume.{name} must have shape ({count},), got {_checks.shape_text(value.shape)}")
+            if value.dtype != self.dataset.dtype:
+                raise TypeError(f"resume.{name} must have the data set's dtype {self.dataset.dtype}, got {value.dtype}")
 
     @property
     def steps_per_epoch(self) -> int:
@@ -139,6 +170,8 @@ def train(
     threads: int | None = None,
     progress: bool | Callable[[Progress], object] = False,
     shuffle: bool = True,
+    resume: TrainingState | None = None,
+    keep_state: bool = False,
 ) -> Fit:
     """Train a network by Adam on the mean squared error of the scaled target, and keep the best parameters.
 
@@ -177,6 +210,11 @@ def train(
         times a second; an exception that it raises ends the run and is passed on.
     shuffle : bool
         Reorder the training rows in every epoch.
+    resume : TrainingState, optional
+        Go on from here, with the arguments that the run had, up to `epochs` in all: the result is bitwise that of the
+        run without a stop.
+    keep_state : bool
+        Keep the state at the end, for `resume`; it holds four vectors of the parameters' size.
 
     Returns
     -------
@@ -202,6 +240,8 @@ def train(
         kernel=kernel,
         device=device,
         shuffle=shuffle,
+        resume=resume,
+        keep_state=keep_state,
     )
     if callable(progress):
         return train_ensemble([run], threads, lambda snapshots: progress(snapshots[0]))[0]
@@ -265,10 +305,9 @@ def _job(run: Run) -> _native.Job:
     network, data = run.network, run.dataset
     if network.blocks == 1:
         _blas.ensure_loaded()
-    initial = network.init(run.seed, "paper", data.dtype) if run.initial is None else run.initial
     return _native.Job(
         _networks.native(network),
-        _parameters.flatten(network.parameter_shapes, initial),
+        _start(run),
         data.train.x,
         data.train.y,
         data.validation.x,
@@ -280,18 +319,39 @@ def _job(run: Run) -> _native.Job:
         run.seed,
         run.kernel,
         run.shuffle,
+        _resumption(run.resume),
+        run.keep_state,
+    )
+
+
+def _start(run: Run) -> Array:
+    if run.resume is not None:
+        return _checks.dense(run.resume.parameters)
+    initial = run.network.init(run.seed, "paper", run.dataset.dtype) if run.initial is None else run.initial
+    return _parameters.flatten(run.network.parameter_shapes, initial)
+
+
+def _resumption(state: TrainingState | None) -> _native.Resumption | None:
+    if state is None:
+        return None
+    return _native.Resumption(
+        _checks.dense(state.m),
+        _checks.dense(state.v),
+        _checks.dense(state.best),
+        state.epochs,
+        state.steps,
+        state.best_epoch,
+        state.best_validation_loss,
     )
 
 
 def _fit(run: Run, result: "_native.Result", threads: int) -> Fit:
     assert run.batch_size is not None
-    history: dict[str, Array] = {
-        "train_loss": result["train_loss"],
-        "validation_loss": result["validation_loss"],
-        "dead_units": result["dead_units"],
-        "on_units": result["on_units"],
-        "mixed_units": result["mixed_units"],
-    }
+    history: dict[str, Array] = {name: result[name] for name in HISTORY}  # type: ignore[literal-required]
+    seconds = result["seconds"]
+    if run.resume is not None:
+        history = {name: np.concatenate([run.resume.history[name], history[name]]) for name in history}
+        seconds += run.resume.seconds
     shapes = run.network.parameter_shapes
     return Fit(
         network=run.network,
@@ -300,7 +360,7 @@ def _fit(run: Run, result: "_native.Result", threads: int) -> Fit:
         best_epoch=result["best_epoch"],
         status=result["status"],
         history=history,
-        seconds=result["seconds"],
+        seconds=seconds,
         kernel=result["kernel"],
         isa=result["isa"],
         device=run.device,
@@ -311,4 +371,24 @@ def _fit(run: Run, result: "_native.Result", threads: int) -> Fit:
         penalty=run.penalty,
         seed=run.seed,
         dataset=run.dataset,
+        state=_state(result, history, seconds),
+    )
+
+
+def _state(result: "_native.Result", history: dict[str, Array], seconds: float) -> TrainingState | None:
+    # Only a run that ended with a finished epoch stands between two of them.
+    native = result["state"]
+    if native is None or result["status"] != "completed":
+        return None
+    return TrainingState(
+        parameters=result["last_parameters"],
+        m=native["m"],
+        v=native["v"],
+        best=result["parameters"],
+        epochs=native["epochs"],
+        steps=native["steps"],
+        best_epoch=result["best_epoch"],
+        best_validation_loss=native["best_validation_loss"],
+        history=history,
+        seconds=seconds,
     )

@@ -1,4 +1,4 @@
-"""Whole trainings: against the reference, against torch.optim.Adam, bitwise reproducible, stopped, diverged, without leaks."""
+"""Trainings against the reference, against torch.optim.Adam, bitwise reproducible, stopped, diverged, no leaks."""
 
 import itertools
 import os
@@ -34,7 +34,7 @@ def same_bits(a, b):
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("layers", [1, 2])
 def test_training_follows_the_reference(network, penalty, layers):
-    """Three epochs of 22 steps in float64, partial last batches included: kernel, shuffle, Adam and penalty together."""
+    """Three epochs of 22 steps in float64, partial last batches included: kernel, shuffle, Adam, penalty together."""
     net = small(network, hidden_layers=layers)
     optimizer = pn.Adam(decay=0.03, weight_decay=0.01)
     arguments = {"epochs": 3, "batch_size": 15, "penalty": penalty, "optimizer": optimizer, "seed": 5}
@@ -224,9 +224,7 @@ def test_training_loss_is_the_mean_over_batches():
     """Without learning: the mean over batches of each batch's mean, the last batch being smaller."""
     net, ds = small(pn.LocalNetwork), data()
     p = net.init(dtype="float64")
-    fit = pn.train(
-        net, ds, epochs=1, batch_size=100, shuffle=False, initial=p, optimizer=pn.Adam(learning_rate=1e-300)
-    )
+    fit = pn.train(net, ds, epochs=1, batch_size=100, shuffle=False, initial=p, optimizer=pn.Adam(learning_rate=1e-300))
     errors = np.square(net.forward(p, ds.train.x) - ds.train.y)
     expected = np.mean([errors[i : i + 100].mean() for i in range(0, len(errors), 100)])
     assert fit.history["train_loss"][0] == pytest.approx(expected, rel=1e-12)
@@ -238,3 +236,37 @@ def test_every_row_is_used_once_an_epoch_in_an_order_of_its_own():
     orders = [_native.epoch_order(3, epoch, 1001) for epoch in range(4)]
     assert all((np.sort(order) == np.arange(1001)).all() for order in orders)
     assert len({order.tobytes() for order in orders}) == 4
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_resumed_run_is_bitwise_the_uninterrupted_one(network, penalty, dtype):
+    net, ds = network(d=4, alpha=12), data(4, 1000, dtype)
+    arguments = {"penalty": penalty, "seed": 2, "optimizer": pn.Adam(decay=0.001)}
+    whole = pn.train(net, ds, epochs=9, **arguments)
+    assert whole.state is None
+    state = None
+    for epochs in (1, 5, 9):
+        fit = pn.train(net, ds, epochs=epochs, resume=state, keep_state=True, **arguments)
+        state = fit.state
+        assert state.epochs == epochs
+        assert state.steps == epochs * 80
+    assert same_bits(fit.parameters, whole.parameters)
+    assert same_bits(fit.last_parameters, whole.last_parameters)
+    assert fit.best_epoch == whole.best_epoch
+    for name, values in whole.history.items():
+        np.testing.assert_array_equal(fit.history[name], values)
+
+
+def test_a_state_that_does_not_fit_is_refused():
+    net, ds = small(pn.LocalNetwork), data()
+    state = pn.train(net, ds, epochs=3, keep_state=True).state
+    with pytest.raises(ValueError, match="epochs must be at least the 3"):
+        pn.train(net, ds, epochs=2, resume=state)
+    with pytest.raises(ValueError, match=r"resume.parameters must have shape"):
+        pn.train(small(pn.GlobalNetwork), ds, epochs=5, resume=state)
+    with pytest.raises(TypeError, match="data set's dtype float32"):
+        pn.train(net, data(dtype="float32"), epochs=5, resume=state)
+    with pytest.raises(ValueError, match="initial must be None"):
+        pn.train(net, ds, epochs=5, resume=state, initial=net.init(dtype="float64"))

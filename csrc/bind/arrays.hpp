@@ -1,4 +1,5 @@
-// Checks of NumPy arrays at the boundary: everything that kernels take for granted is made sure here, before a pointer is used.
+// Checks of NumPy arrays at the boundary: everything that kernels take for granted is made sure here, before a pointer
+// is used.
 #pragma once
 
 #include <pybind11/numpy.h>

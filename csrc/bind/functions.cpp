@@ -34,7 +34,8 @@ std::string forward_fast(const NetworkShape& shape, const cpu::Rows<T>& rows, co
                          const std::string& kernel, int threads) {
   const cpu::FlushDenormals flush;
   cpu::ThreadPool pool(threads);
-  const auto k = cpu::make_kernel<T>(kernel, shape, cpu::active_level(), pool, std::min<std::int64_t>(rows.count, 1024));
+  const auto k =
+      cpu::make_kernel<T>(kernel, shape, cpu::active_level(), pool, std::min<std::int64_t>(rows.count, 1024));
   k->forward(parameters, rows, prediction, nullptr);
   return std::string(k->name());
 }
@@ -124,8 +125,9 @@ double path_norm_of(const NetworkShape& shape, const py::array& parameters) {
   return with_dtype(dtype, [&](auto type) { return path_norm(shape, data<decltype(type)>(parameters)); });
 }
 
-void adam_step_on(const std::optional<NetworkShape>& shape, py::array parameters, const py::array& gradient, py::array m,
-                  py::array v, std::int64_t t, const AdamSettings& adam, const Penalty& penalty, int threads) {
+void adam_step_on(const std::optional<NetworkShape>& shape, py::array parameters, const py::array& gradient,
+                  py::array m, py::array v, std::int64_t t, const AdamSettings& adam, const Penalty& penalty,
+                  int threads) {
   require_threads(threads);
   if (t < 1) throw py::value_error("t must be at least 1, got " + std::to_string(t));
   if (!shape && penalty.kind == PenaltyKind::path_norm) {
@@ -140,7 +142,8 @@ void adam_step_on(const std::optional<NetworkShape>& shape, py::array parameters
   if (size == 0) return;
   with_dtype(dtype, [&](auto type) {
     using T = decltype(type);
-    const cpu::AdamState<T> state{mutable_data<T>(parameters), data<T>(gradient), mutable_data<T>(m), mutable_data<T>(v)};
+    const cpu::AdamState<T> state{mutable_data<T>(parameters), data<T>(gradient), mutable_data<T>(m),
+                                  mutable_data<T>(v)};
     const py::gil_scoped_release release;
     const cpu::FlushDenormals flush;
     cpu::ThreadPool pool(threads);

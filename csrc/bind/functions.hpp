@@ -19,8 +19,9 @@ std::tuple<double, py::array, std::string> loss_and_gradient(const NetworkShape&
                                                              const Penalty& penalty, const std::string& kernel,
                                                              int threads);
 double path_norm_of(const NetworkShape& shape, const py::array& parameters);
-void adam_step_on(const std::optional<NetworkShape>& shape, py::array parameters, const py::array& gradient, py::array m,
-                  py::array v, std::int64_t t, const AdamSettings& adam, const Penalty& penalty, int threads);
+void adam_step_on(const std::optional<NetworkShape>& shape, py::array parameters, const py::array& gradient,
+                  py::array m, py::array v, std::int64_t t, const AdamSettings& adam, const Penalty& penalty,
+                  int threads);
 py::array uniform_draws(std::uint64_t seed, const std::string& purpose, std::uint32_t member, std::uint64_t first,
                         std::int64_t count, const std::string& dtype);
 py::array_t<std::uint32_t> epoch_order(std::uint64_t seed, std::uint32_t epoch, std::int64_t rows);

@@ -46,8 +46,8 @@ void define_descriptions(py::module_& m) {
   py::class_<AdamSettings>(m, "Adam", py::is_final())
       .def(py::init([](double learning_rate, double beta1, double beta2, double epsilon, double decay,
                        double weight_decay, const std::string& placement) {
-             const AdamSettings settings{learning_rate, beta1,        beta2, epsilon,
-                                         decay,         weight_decay, parse_placement(placement)};
+             const AdamSettings settings{
+                 learning_rate, beta1, beta2, epsilon, decay, weight_decay, parse_placement(placement)};
              validate(settings);
              return settings;
            }),
@@ -59,12 +59,24 @@ void define_descriptions(py::module_& m) {
 }
 
 void define_training(py::module_& m) {
+  py::class_<Resumption>(m, "Resumption", py::is_final())
+      .def(py::init([](py::array first, py::array second, py::array best, std::int64_t epochs, std::int64_t steps,
+                       std::int64_t best_epoch, double best_validation_loss) {
+             return Resumption{std::move(first),
+                               std::move(second),
+                               std::move(best),
+                               {epochs, steps, best_epoch, best_validation_loss}};
+           }),
+           py::arg("m"), py::arg("v"), py::arg("best"), py::arg("epochs"), py::arg("steps"), py::arg("best_epoch"),
+           py::arg("best_validation_loss"));
   py::class_<Job>(m, "Job", py::is_final())
-      .def(py::init<const NetworkShape&, py::array, py::array, py::array, py::array, py::array, std::int64_t, std::int64_t,
-                    const AdamSettings&, const Penalty&, std::uint64_t, const std::string&, bool>(),
+      .def(py::init<const NetworkShape&, py::array, py::array, py::array, py::array, py::array, std::int64_t,
+                    std::int64_t, const AdamSettings&, const Penalty&, std::uint64_t, const std::string&, bool,
+                    std::optional<Resumption>, bool>(),
            py::arg("network"), py::arg("initial"), py::arg("train_x"), py::arg("train_y"), py::arg("validation_x"),
            py::arg("validation_y"), py::arg("epochs"), py::arg("batch_size"), py::arg("adam"), py::arg("penalty"),
-           py::arg("seed"), py::arg("kernel"), py::arg("shuffle"));
+           py::arg("seed"), py::arg("kernel"), py::arg("shuffle"), py::arg("resume") = py::none(),
+           py::arg("keep_state") = false);
   py::class_<Progress>(m, "Progress", "A snapshot of one run.", py::is_final())
       .def_readonly("steps", &Progress::steps)
       .def_readonly("epochs", &Progress::epochs)
@@ -83,8 +95,8 @@ void define_functions(py::module_& m) {
   m.def("loss_and_gradient", &loss_and_gradient, py::arg("network"), py::arg("parameters"), py::arg("x"), py::arg("y"),
         py::arg("penalty"), py::arg("kernel") = "auto", py::arg("threads") = 1);
   m.def("path_norm", &path_norm_of, py::arg("network"), py::arg("parameters"));
-  m.def("adam_step", &adam_step_on, py::arg("network").none(true), py::arg("parameters"), py::arg("gradient"), py::arg("m"),
-        py::arg("v"), py::arg("t"), py::arg("adam"), py::arg("penalty"), py::arg("threads") = 1);
+  m.def("adam_step", &adam_step_on, py::arg("network").none(true), py::arg("parameters"), py::arg("gradient"),
+        py::arg("m"), py::arg("v"), py::arg("t"), py::arg("adam"), py::arg("penalty"), py::arg("threads") = 1);
   m.def("uniform", &uniform_draws, py::arg("seed"), py::arg("purpose"), py::arg("member"), py::arg("first"),
         py::arg("count"), py::arg("dtype"));
   m.def("epoch_order", &epoch_order, py::arg("seed"), py::arg("epoch"), py::arg("rows"));

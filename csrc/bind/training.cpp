@@ -11,6 +11,7 @@
 #include <mutex>
 #include <thread>
 #include <utility>
+#include <variant>
 
 #include "bind/functions.hpp"
 #include "cpu/engine.hpp"
@@ -43,13 +44,31 @@ void require_kernel(const NetworkShape& shape, const std::string& kernel) {
   cpu::make_kernel<float>(kernel, shape, cpu::active_level(), alone, 1);
 }
 
-// What a run leaves, without Python objects, so that it can be made without the GIL. Parameters are widened to double, which
-// loses nothing.
+// Arrays of the job's dtype, made without the GIL.
+using Values = std::variant<std::vector<float>, std::vector<double>>;
+
+// What a run leaves, without Python objects, so that it can be made without the GIL.
 struct Outcome {
   TrainingRecord record;
-  std::vector<double> best, last;
+  Values best, last, m, v;  // the moments where the job asks for its state
   std::string kernel, isa;
 };
+
+template <class T, class Source>
+Values values(const Source& source) {
+  return std::vector<T>(source.data(), source.data() + source.size());
+}
+
+template <class T, class AnyEngine>
+Outcome outcome_of(const Job& job, const AnyEngine& engine, TrainingRecord record) {
+  Outcome outcome{
+      std::move(record), values<T>(engine.best_parameters()), values<T>(engine.parameters()), {}, {}, {}, {}};
+  if (job.keep_state) {
+    outcome.m = values<T>(engine.first_moments());
+    outcome.v = values<T>(engine.second_moments());
+  }
+  return outcome;
+}
 
 template <class T>
 Outcome run_on_cpu(const Job& job, int threads, cpu::Isa isa, Monitor& monitor) {
@@ -57,11 +76,10 @@ Outcome run_on_cpu(const Job& job, int threads, cpu::Isa isa, Monitor& monitor) 
                                 data<T>(job.validation_x), data<T>(job.validation_y), job.validation_x.shape(0)};
   cpu::CpuEngine<T> engine({job.shape, job.adam, job.penalty, job.kernel, job.plan.batch_size, threads}, isa, view,
                            data<T>(job.initial));
-  Outcome outcome;
-  outcome.record = train(engine, job.plan, monitor);
-  const auto copy = [](const cpu::Buffer<T>& b) { return std::vector<double>(b.data(), b.data() + b.size()); };
-  outcome.best = copy(engine.best_parameters());
-  outcome.last = copy(engine.parameters());
+  if (job.resume) engine.restore(data<T>(job.resume->m), data<T>(job.resume->v), data<T>(job.resume->best));
+  TrainingRecord record = train(engine, job.plan, monitor);
+  engine.settle();
+  Outcome outcome = outcome_of<T>(job, engine, std::move(record));
   outcome.kernel = engine.kernel_name();
   outcome.isa = cpu::name(isa);
   return outcome;
@@ -73,10 +91,9 @@ Outcome run_reference(const Job& job, Monitor& monitor) {
   reference::ReferenceEngine engine(
       job.shape, job.adam, job.penalty,
       {wide(job.train_x), wide(job.train_y), wide(job.validation_x), wide(job.validation_y)}, wide(job.initial));
-  Outcome outcome;
-  outcome.record = train(engine, job.plan, monitor);
-  outcome.best = engine.best_parameters();
-  outcome.last = engine.parameters();
+  if (job.resume) engine.restore(wide(job.resume->m), wide(job.resume->v), wide(job.resume->best));
+  TrainingRecord record = train(engine, job.plan, monitor);
+  Outcome outcome = outcome_of<T>(job, engine, std::move(record));
   outcome.kernel = "reference";
   outcome.isa = "scalar";
   return outcome;
@@ -93,7 +110,8 @@ Outcome run(const Job& job, int threads, cpu::Isa isa, Monitor& monitor) {
 class Crew {
  public:
   Crew(const std::vector<const Job*>& jobs, int threads, cpu::Isa isa)
-      : jobs_(jobs), threads_(threads), isa_(isa), monitors_(jobs.size()), started_(jobs.size()), outcomes_(jobs.size()) {}
+      : jobs_(jobs), threads_(threads), isa_(isa), monitors_(jobs.size()), started_(jobs.size()),
+        outcomes_(jobs.size()) {}
 
   // Without the GIL. tick() is called about every 50 ms with it held by nobody; when it throws, the runs are stopped.
   template <class Tick>
@@ -126,7 +144,8 @@ class Crew {
     std::vector<Progress> list;
     for (std::size_t i = 0; i < jobs_.size(); ++i) {
       const Monitor& m = monitors_[i];
-      list.push_back({m.steps, m.epochs, m.train_loss, m.validation_loss, m.best_validation_loss, started_[i], m.finished});
+      list.push_back(
+          {m.steps, m.epochs, m.train_loss, m.validation_loss, m.best_validation_loss, started_[i], m.finished});
     }
     return list;
   }
@@ -168,7 +187,7 @@ class Crew {
   std::exception_ptr error_;
 };
 
-py::array unit_array(const History& history, std::int32_t layers, std::int64_t UnitCounts::*member) {
+py::array unit_array(const History& history, std::int32_t layers, std::int64_t UnitCounts::* member) {
   const auto epochs = static_cast<py::ssize_t>(history.units.size());
   py::array_t<std::int64_t> out({epochs, static_cast<py::ssize_t>(layers)});
   auto view = out.mutable_unchecked<2>();
@@ -180,21 +199,28 @@ py::array unit_array(const History& history, std::int32_t layers, std::int64_t U
   return out;
 }
 
-py::array narrowed(Dtype dtype, const std::vector<double>& values) {
-  return with_dtype(dtype, [&](auto type) -> py::array {
-    py::array_t<decltype(type)> out(static_cast<py::ssize_t>(values.size()));
-    std::transform(values.begin(), values.end(), out.mutable_data(),
-                   [](double v) { return static_cast<decltype(type)>(v); });
-    return out;
-  });
+py::array to_numpy(const Values& all) {
+  return std::visit(
+      [](const auto& v) -> py::array { return to_array<typename std::decay_t<decltype(v)>::value_type>(v); }, all);
+}
+
+py::dict state_of(const Outcome& outcome) {
+  const Standing& standing = outcome.record.standing;
+  py::dict d;
+  d["m"] = to_numpy(outcome.m);
+  d["v"] = to_numpy(outcome.v);
+  d["epochs"] = standing.epochs;
+  d["steps"] = standing.steps;
+  d["best_validation_loss"] = standing.best_validation_loss;
+  return d;
 }
 
 py::dict to_dict(const Job& job, const Outcome& outcome) {
   const History& history = outcome.record.history;
   py::dict d;
-  d["parameters"] = narrowed(job.dtype, outcome.best);
-  d["last_parameters"] = narrowed(job.dtype, outcome.last);
-  d["best_epoch"] = outcome.record.best_epoch;
+  d["parameters"] = to_numpy(outcome.best);
+  d["last_parameters"] = to_numpy(outcome.last);
+  d["best_epoch"] = outcome.record.standing.best_epoch;
   d["status"] = name(outcome.record.status);
   d["train_loss"] = to_array<double>(history.train_loss);
   d["validation_loss"] = to_array<double>(history.validation_loss);
@@ -204,6 +230,7 @@ py::dict to_dict(const Job& job, const Outcome& outcome) {
   d["seconds"] = outcome.record.seconds;
   d["kernel"] = outcome.kernel;
   d["isa"] = outcome.isa;
+  d["state"] = job.keep_state ? py::object(state_of(outcome)) : py::object(py::none());
   return d;
 }
 
@@ -247,12 +274,14 @@ class Watch {
 
 }  // namespace
 
-Job::Job(const NetworkShape& shape_, py::array initial_, py::array train_x_, py::array train_y_, py::array validation_x_,
-         py::array validation_y_, std::int64_t epochs, std::int64_t batch_size, const AdamSettings& adam_,
-         const Penalty& penalty_, std::uint64_t seed, const std::string& kernel_, bool shuffle)
-    : shape(shape_), dtype(float_dtype(initial_, "initial")), initial(std::move(initial_)), train_x(std::move(train_x_)),
-      train_y(std::move(train_y_)), validation_x(std::move(validation_x_)), validation_y(std::move(validation_y_)),
-      adam(adam_), penalty(penalty_), kernel(kernel_) {
+Job::Job(const NetworkShape& shape_, py::array initial_, py::array train_x_, py::array train_y_,
+         py::array validation_x_, py::array validation_y_, std::int64_t epochs, std::int64_t batch_size,
+         const AdamSettings& adam_, const Penalty& penalty_, std::uint64_t seed, const std::string& kernel_,
+         bool shuffle, std::optional<Resumption> resume_, bool keep_state_)
+    : shape(shape_), dtype(float_dtype(initial_, "initial")), initial(std::move(initial_)),
+      train_x(std::move(train_x_)), train_y(std::move(train_y_)), validation_x(std::move(validation_x_)),
+      validation_y(std::move(validation_y_)), adam(adam_), penalty(penalty_), kernel(kernel_),
+      resume(std::move(resume_)), keep_state(keep_state_) {
   const std::int64_t size = parameter_layout(shape).size;
   require(initial, "initial", dtype, {size});
   const std::int64_t rows = row_count(train_x, "train_x");
@@ -263,7 +292,17 @@ Job::Job(const NetworkShape& shape_, py::array initial_, py::array train_x_, py:
   require(validation_y, "validation_y", dtype, {validation_rows});
   require_range(epochs, std::numeric_limits<std::uint32_t>::max(), "epochs", "2^32 - 1");
   require_range(batch_size, rows, "batch_size", ("the number of training rows, " + std::to_string(rows)).c_str());
-  plan = {rows, batch_size, epochs, seed, shuffle};
+  plan = {rows, batch_size, epochs, seed, shuffle, {}};
+  if (resume) {
+    require(resume->m, "resume's m", dtype, {size});
+    require(resume->v, "resume's v", dtype, {size});
+    require(resume->best, "resume's best", dtype, {size});
+    if (resume->standing.epochs < 0 || resume->standing.epochs > epochs) {
+      throw py::value_error("epochs must be at least the " + std::to_string(resume->standing.epochs) +
+                            " that the resumed run has finished, got " + std::to_string(epochs));
+    }
+    plan.start = resume->standing;
+  }
   const double item = dtype == Dtype::float32 ? 4.0 : 8.0;
   const double activations = cpu::needs_blas(shape) ? 3.0 * static_cast<double>(batch_size * shape.width) : 0.0;
   require_memory(item * (kMostBytesPerParameter * static_cast<double>(size) + activations), "training this network");

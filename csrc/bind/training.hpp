@@ -1,6 +1,7 @@
 // Training runs from Python: what a run is, and the threads that train one or many while Python stays responsive.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,12 +13,19 @@
 
 namespace pn::bind {
 
+// Where a run goes on: what train left in "state", with the parameters then as the job's initial ones.
+struct Resumption {
+  py::array m, v, best;  // each (parameter_count,)
+  Standing standing;
+};
+
 // One run; holds its arrays, so that the data live as long as it trains. The constructor checks everything.
 class Job {
  public:
   Job(const NetworkShape& shape, py::array initial, py::array train_x, py::array train_y, py::array validation_x,
       py::array validation_y, std::int64_t epochs, std::int64_t batch_size, const AdamSettings& adam,
-      const Penalty& penalty, std::uint64_t seed, const std::string& kernel, bool shuffle);
+      const Penalty& penalty, std::uint64_t seed, const std::string& kernel, bool shuffle,
+      std::optional<Resumption> resume, bool keep_state);
 
   NetworkShape shape;
   Dtype dtype;
@@ -26,6 +34,8 @@ class Job {
   AdamSettings adam;
   Penalty penalty;
   std::string kernel;
+  std::optional<Resumption> resume;
+  bool keep_state;
 };
 
 struct Progress {

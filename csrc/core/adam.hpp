@@ -31,9 +31,9 @@ template <class T>
 struct AdamStep {
   T beta1, one_minus_beta1;
   T beta2, one_minus_beta2;
-  T step_size;   // multiplies m / (sqrt(v) + epsilon)
-  T epsilon;     // both placements reduce to this form: corrected scales epsilon by sqrt(1-beta2^t)
-  T retention;   // 1 - lr_t weight_decay, multiplies a weight before the step
+  T step_size;  // multiplies m / (sqrt(v) + epsilon)
+  T epsilon;    // both placements reduce to this form: corrected scales epsilon by sqrt(1-beta2^t)
+  T retention;  // 1 - lr_t weight_decay, multiplies a weight before the step
 };
 
 // t = 1 at the first step.

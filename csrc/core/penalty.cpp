@@ -26,7 +26,8 @@ Penalty make_penalty(std::string_view kind, double strength) {
   for (const PenaltyKind k : {PenaltyKind::none, PenaltyKind::l1, PenaltyKind::l2, PenaltyKind::path_norm}) {
     if (kind == name(k)) return {k, k == PenaltyKind::none ? 0.0 : strength};
   }
-  throw std::invalid_argument("penalty must be one of 'none', 'l1', 'l2', 'path-norm', got '" + std::string(kind) + "'");
+  throw std::invalid_argument("penalty must be one of 'none', 'l1', 'l2', 'path-norm', got '" + std::string(kind) +
+                              "'");
 }
 
 }  // namespace pn

@@ -6,11 +6,12 @@
 
 namespace pn {
 
-// What multiplies the sum over the paths of all sets of weights: 1/inputs, and for a weight-shared network blocks/inputs, so
-// that it has the path norm of the dense network that embeds it.
+// What multiplies the sum over the paths of all sets of weights: 1/inputs, and for a weight-shared network
+// blocks/inputs, so that it has the path norm of the dense network that embeds it.
 double path_norm_factor(const NetworkShape& shape);
 
-// Equation 22 of the paper with its factor 1/d: the sum over all paths of the product of absolute weights, times the factor.
+// Equation 22 of the paper with its factor 1/d: the sum over all paths of the product of absolute weights, times the
+// factor.
 template <class T>
 double path_norm(const NetworkShape& shape, const T* parameters);
 

@@ -1,6 +1,6 @@
-// Counter-based random numbers: Philox 4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3",
-// SC 2011). Draw i of a stream depends on the stream and i alone, so the first N of more draws are the N draws, and every
-// backend draws the same numbers in any order.
+// Counter-based random numbers: Philox 4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2,
+// 3", SC 2011). Draw i of a stream depends on the stream and i alone, so the first N of more draws are the N draws, and
+// every backend draws the same numbers in any order.
 #pragma once
 
 #include <cstdint>
@@ -27,10 +27,9 @@ PN_INLINE Philox4 philox(Philox4 counter, std::uint32_t key0, std::uint32_t key1
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t product0 = std::uint64_t{0xD2511F53u} * counter.word[0];
     const std::uint64_t product1 = std::uint64_t{0xCD9E8D57u} * counter.word[2];
-    counter = {{static_cast<std::uint32_t>(product1 >> 32) ^ counter.word[1] ^ key0,
-                static_cast<std::uint32_t>(product1),
-                static_cast<std::uint32_t>(product0 >> 32) ^ counter.word[3] ^ key1,
-                static_cast<std::uint32_t>(product0)}};
+    counter = {
+        {static_cast<std::uint32_t>(product1 >> 32) ^ counter.word[1] ^ key0, static_cast<std::uint32_t>(product1),
+         static_cast<std::uint32_t>(product0 >> 32) ^ counter.word[3] ^ key1, static_cast<std::uint32_t>(product0)}};
     key0 += 0x9E3779B9u;
     key1 += 0xBB67AE85u;
   }
@@ -44,8 +43,8 @@ PN_INLINE Philox4 philox_block(const Stream& s, std::uint64_t block) {
   return philox(counter, static_cast<std::uint32_t>(s.seed), static_cast<std::uint32_t>(s.seed >> 32));
 }
 
-// Uniform on [0, 1): 24 bits for float, 53 for double, from the same two words, so that the float draw is the double draw
-// cut to 24 bits.
+// Uniform on [0, 1): 24 bits for float, 53 for double, from the same two words, so that the float draw is the double
+// draw cut to 24 bits.
 PN_INLINE float uniform_from_words(std::uint32_t high, std::uint32_t, float) {
   return static_cast<float>(high >> 8) * 0x1p-24f;
 }

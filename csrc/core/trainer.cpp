@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <limits>
 #include <numeric>
 
 namespace pn {
@@ -25,16 +24,20 @@ class Loop {
       : engine_(engine), plan_(plan), monitor_(monitor), shuffler_(plan.shuffle ? plan.rows : 0),
         order_(static_cast<std::size_t>(plan.rows)) {
     std::iota(order_.begin(), order_.end(), 0u);
-    const auto epochs = static_cast<std::size_t>(std::min<std::int64_t>(plan.epochs, 1 << 20));
+    const auto epochs = static_cast<std::size_t>(std::min<std::int64_t>(plan.epochs - plan.start.epochs, 1 << 20));
     record_.history.train_loss.reserve(epochs);
     record_.history.validation_loss.reserve(epochs);
     record_.history.units.reserve(epochs);
-    monitor_.best_validation_loss = std::numeric_limits<double>::infinity();
+    record_.standing = plan.start;
+    t_ = plan.start.steps;
+    monitor_.steps = t_;
+    monitor_.epochs = plan.start.epochs;
+    monitor_.best_validation_loss = plan.start.best_validation_loss;
   }
 
   TrainingRecord run() {
-    engine_.keep_best();
-    for (std::int64_t epoch = 0; epoch < plan_.epochs; ++epoch) {
+    if (plan_.start.epochs == 0) engine_.keep_best();
+    for (std::int64_t epoch = plan_.start.epochs; epoch < plan_.epochs; ++epoch) {
       if (!train_epoch(epoch) || !close_epoch(epoch)) break;
     }
     return std::move(record_);
@@ -67,11 +70,15 @@ class Loop {
     record_.history.train_loss.push_back(train_loss);
     record_.history.validation_loss.push_back(validation.mse);
     record_.history.units.push_back(validation.units);
-    if (validation.mse < monitor_.best_validation_loss) {
+    Standing& standing = record_.standing;
+    standing.epochs = epoch + 1;
+    standing.steps = t_;
+    if (validation.mse < standing.best_validation_loss) {
       engine_.keep_best();
-      record_.best_epoch = epoch;
-      monitor_.best_validation_loss = validation.mse;
+      standing.best_epoch = epoch;
+      standing.best_validation_loss = validation.mse;
     }
+    monitor_.best_validation_loss = standing.best_validation_loss;
     monitor_.train_loss = train_loss;
     monitor_.validation_loss = validation.mse;
     monitor_.epochs = epoch + 1;

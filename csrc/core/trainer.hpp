@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -40,17 +41,27 @@ class Engine {
   virtual void begin_epoch(const std::uint32_t* order) = 0;  // order: (training rows,); read until the next call
   // Forward, backward and Adam step t (from 1) on rows order[first .. first+count).
   virtual void step(std::int64_t first, std::int64_t count, std::int64_t t) = 0;
-  virtual double epoch_loss() = 0;  // sum over the epoch's batches of each batch's mean squared error, before its update
+  // Sum over the epoch's batches of each batch's mean squared error, before its update.
+  virtual double epoch_loss() = 0;
   virtual Evaluation evaluate(Split split, const ShouldStop& stop) = 0;
   virtual void keep_best() = 0;  // copies the parameters to the best ones
+};
+
+// Where a run stands between two epochs, besides the engine's arrays.
+struct Standing {
+  std::int64_t epochs = 0;       // finished
+  std::int64_t steps = 0;        // taken
+  std::int64_t best_epoch = -1;  // from 0; -1: no epoch gave a finite validation loss
+  double best_validation_loss = std::numeric_limits<double>::infinity();
 };
 
 struct TrainingPlan {
   std::int64_t rows = 0;  // of the training split
   std::int64_t batch_size = 0;
-  std::int64_t epochs = 0;
+  std::int64_t epochs = 0;  // in all, those before the start included
   std::uint64_t seed = 0;
   bool shuffle = true;
+  Standing start;  // of a resumed run, which is bitwise the uninterrupted one: orders are keyed by the epoch
 };
 
 enum class Status { completed, diverged, interrupted };
@@ -63,8 +74,8 @@ struct History {
 
 struct TrainingRecord {
   Status status = Status::completed;
-  std::int64_t best_epoch = -1;  // from 0; -1: no epoch gave a finite validation loss
-  History history;
+  Standing standing;  // at the end of the last finished epoch
+  History history;    // of the epochs of this call
   double seconds = 0.0;
 };
 
@@ -77,8 +88,8 @@ struct Monitor {
   std::atomic<bool> finished{false};
 };
 
-// Runs the plan. A NaN or infinite loss ends it with Status::diverged, monitor.stop with Status::interrupted; either way
-// the record holds the epochs that were finished and the engine the best parameters of these.
+// Runs the plan. A NaN or infinite loss ends it with Status::diverged, monitor.stop with Status::interrupted; either
+// way the record holds the epochs that were finished and the engine the best parameters of these.
 TrainingRecord train(Engine& engine, const TrainingPlan& plan, Monitor& monitor);
 
 }  // namespace pn

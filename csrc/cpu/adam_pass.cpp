@@ -19,9 +19,18 @@ AdamPass<T>::AdamPass(const NetworkShape& shape, const AdamSettings& settings, c
     : shape_(shape), layout_(parameter_layout(shape)), settings_(settings), penalty_(penalty),
       functions_(table<T>(isa).adam), pool_(pool) {
   validate(settings);
+  if (penalty.kind == PenaltyKind::l1) l1_ = static_cast<T>(penalty.strength);
+  if (penalty.kind == PenaltyKind::l2) twice_l2_ = static_cast<T>(2 * penalty.strength);
   const bool path = penalty_.kind == PenaltyKind::path_norm;
-  for (const Tensor& tensor : layout_.tensors()) {
+  for (const Tensor& tensor : {layout_.w1, layout_.b1, layout_.b2, layout_.output}) {
     if (!path || !tensor.weight) add_stretches(tensor);
+  }
+  without_w2_ = stretches_.size();
+  if (!path) add_stretches(layout_.w2);
+  row_chunks_ = Tiling::of(shape.width, std::max(kRowChunk, (shape.width + kMostRowChunks - 1) / kMostRowChunks));
+  if (layout_.groups == 1 && shape.hidden_layers == 2) {
+    rest_since_.resize(static_cast<std::size_t>(shape.width));
+    zeros_ = Buffer<T>(shape.width);
   }
   if (!path) return;
   path_factor_ = static_cast<T>(penalty_.strength * path_norm_factor(shape));
@@ -31,7 +40,6 @@ AdamPass<T>::AdamPass(const NetworkShape& shape, const AdamSettings& settings, c
   e_ = Buffer<T>(units);
   q_ = Buffer<T>(units);
   old_w3_ = Buffer<T>(units);
-  row_chunks_ = Tiling::of(shape.width, std::max(kRowChunk, (shape.width + kMostRowChunks - 1) / kMostRowChunks));
   if (shape.hidden_layers == 2) partial_e_ = Buffer<T>(layout_.groups * row_chunks_.parts * shape.width);
 }
 
@@ -49,38 +57,108 @@ AdamStretch<T> AdamPass<T>::part(const AdamState<T>& s, std::int64_t first, std:
 }
 
 template <class T>
-void AdamPass<T>::step(const AdamState<T>& state, std::int64_t t) {
-  const AdamStep<T> scalars = adam_step<T>(settings_, t);
+void AdamPass<T>::step(const AdamState<T>& state, std::int64_t t, const RowGradient<T>& w2, RowListener* listener) {
+  const Step step{adam_step<T>(settings_, t), t, may_rest(t), w2, listener};
   if (penalty_.kind == PenaltyKind::path_norm) {
-    step_path(state, scalars);
+    step_path(state, step);
   } else {
-    step_plain(state, scalars);
+    step_plain(state, step);
   }
 }
 
 template <class T>
-void AdamPass<T>::step_plain(const AdamState<T>& state, const AdamStep<T>& step) {
-  const T l1 = penalty_.kind == PenaltyKind::l1 ? static_cast<T>(penalty_.strength) : T(0);
-  const T twice_l2 = penalty_.kind == PenaltyKind::l2 ? static_cast<T>(2 * penalty_.strength) : T(0);
+void AdamPass<T>::step_plain(const AdamState<T>& state, const Step& step) {
+  const bool by_rows = step.w2.row != nullptr || step.listener != nullptr;
+  update_stretches(by_rows ? without_w2_ : stretches_.size(), state, step.scalars);
+  if (by_rows) update_hidden_rows(state, step);
+}
+
+template <class T>
+void AdamPass<T>::update_stretches(std::size_t count, const AdamState<T>& state, const AdamStep<T>& step) {
   AdamStep<T> bias_step = step;
   bias_step.retention = T(1);
-  pool_.run(static_cast<std::int64_t>(stretches_.size()), [&](std::int64_t i, int) {
+  pool_.run(static_cast<std::int64_t>(count), [&](std::int64_t i, int) {
     const Stretch& s = stretches_[static_cast<std::size_t>(i)];
-    functions_.update(part(state, s.first, s.count), s.weight ? step : bias_step, s.weight ? l1 : T(0),
-                      s.weight ? twice_l2 : T(0));
+    functions_.update(part(state, s.first, s.count), s.weight ? step : bias_step, s.weight ? l1_ : T(0),
+                      s.weight ? twice_l2_ : T(0));
   });
 }
 
 template <class T>
-void AdamPass<T>::step_path(const AdamState<T>& state, const AdamStep<T>& step) {
-  AdamStep<T> bias_step = step;
+AdamStretch<T> AdamPass<T>::hidden_row(const AdamState<T>& state, const Step& step, std::int64_t unit) const {
+  AdamStretch<T> row = part(state, layout_.w2.offset + unit * shape_.width, shape_.width);
+  if (step.w2.row == nullptr) return row;
+  const T* gradient = step.w2.row[unit];
+  row.gradient = gradient != nullptr ? gradient : zeros_.data();
+  row.scale = gradient != nullptr ? step.w2.scale[unit] : T(0);
+  return row;
+}
+
+template <class T>
+void AdamPass<T>::update_hidden_rows(const AdamState<T>& state, const Step& step) {
+  const Tiling chunks = Tiling::of(shape_.width, std::max<std::int64_t>(1, kStretch / shape_.width));
+  pool_.run(chunks.parts, [&](std::int64_t chunk, int) {
+    for (std::int64_t k = chunks.first(chunk); k < chunks.first(chunk + 1); ++k) {
+      const bool changed = update_row_or_rest(state, step, k);
+      if (changed && step.listener != nullptr) step.listener->row_changed(k);
+    }
+  });
+}
+
+// Whether a row with gradient 0 that a step leaves as it is will be left so by all further such steps: m / sqrt(v)
+// falls by beta1 / sqrt(beta2) a step, and the step size grows by less than sqrt(1 - beta2^(t+1)) / sqrt(1 - beta2^t).
+template <class T>
+bool AdamPass<T>::may_rest(std::int64_t t) const {
+  if (penalty_.kind != PenaltyKind::none || settings_.weight_decay != 0.0 || settings_.epsilon <= 0.0) return false;
+  const double now = 1.0 - std::pow(settings_.beta2, static_cast<double>(t));
+  const double next = 1.0 - std::pow(settings_.beta2, static_cast<double>(t + 1));
+  return settings_.beta1 * std::sqrt(next / (now * settings_.beta2)) < 0.99;
+}
+
+template <class T>
+bool AdamPass<T>::update_row_or_rest(const AdamState<T>& state, const Step& step, std::int64_t k) {
+  const AdamStretch<T> row = hidden_row(state, step, k);
+  std::int64_t& rest_since = rest_since_[static_cast<std::size_t>(k)];
+  const bool idle = step.w2.row != nullptr && step.w2.row[k] == nullptr;
+  if (idle && rest_since != 0) return false;
+  if (rest_since != 0) wake(row, step.t - 1, rest_since);
+  if (!idle || !step.may_rest) {
+    functions_.update(row, step.scalars, l1_, twice_l2_);
+    return true;
+  }
+  const bool changed = functions_.update_idle(row, step.scalars);
+  if (!changed) rest_since = step.t;
+  return changed;
+}
+
+// The moments of a row at rest as they would be after step t.
+template <class T>
+void AdamPass<T>::wake(const AdamStretch<T>& row, std::int64_t t, std::int64_t& rest_since) {
+  const auto steps = static_cast<double>(t - rest_since);
+  functions_.decay(row, static_cast<T>(std::pow(settings_.beta1, steps)),
+                   static_cast<T>(std::pow(settings_.beta2, steps)));
+  rest_since = 0;
+}
+
+template <class T>
+void AdamPass<T>::settle(const AdamState<T>& state, std::int64_t t) {
+  pool_.run(static_cast<std::int64_t>(rest_since_.size()), [&](std::int64_t k, int) {
+    std::int64_t& rest_since = rest_since_[static_cast<std::size_t>(k)];
+    if (rest_since != 0) wake(part(state, layout_.w2.offset + k * shape_.width, shape_.width), t, rest_since);
+  });
+}
+
+template <class T>
+void AdamPass<T>::step_path(const AdamState<T>& state, const Step& step) {
+  const AdamStep<T>& scalars = step.scalars;
+  AdamStep<T> bias_step = scalars;
   bias_step.retention = T(1);
   for (const Stretch& s : stretches_) functions_.update(part(state, s.first, s.count), bias_step, T(0), T(0));
   const std::int64_t units = shape_.units();
   const T* w3 = state.p + layout_.output.offset;
   for (std::int64_t k = 0; k < units; ++k) old_w3_[k] = std::abs(w3[k]);
-  functions_.update_path(part(state, layout_.output.offset, units), step, path_factor_, q_.data());
-  update_first_weights(state, step);
+  functions_.update_path(part(state, layout_.output.offset, units), scalars, path_factor_, q_.data());
+  update_first_weights(state, scalars);
   std::copy_n(c_.data(), units, old_c_.data());
   column_norms(state.p);
   if (shape_.hidden_layers == 2) {
@@ -107,7 +185,7 @@ void AdamPass<T>::update_first_weights(const AdamState<T>& state, const AdamStep
 }
 
 template <class T>
-void AdamPass<T>::update_hidden_weights(const AdamState<T>& state, const AdamStep<T>& step) {
+void AdamPass<T>::update_hidden_weights(const AdamState<T>& state, const Step& step) {
   const std::int64_t width = shape_.width;
   pool_.run(layout_.groups * row_chunks_.parts, [&](std::int64_t task, int) {
     const std::int64_t group = task / row_chunks_.parts, chunk = task % row_chunks_.parts;
@@ -118,8 +196,9 @@ void AdamPass<T>::update_hidden_weights(const AdamState<T>& state, const AdamSte
     for (std::int64_t k = row_chunks_.first(chunk); k < row_chunks_.first(chunk + 1); ++k) {
       const std::int64_t unit = group * width + k;
       const T new_w3 = std::abs(state.p[layout_.output.offset + unit]);
-      q_[unit] = functions_.update_path_sums(part(state, layout_.w2.offset + unit * width, width), step,
-                                             path_factor_ * old_w3_[unit], old_c, new_c, new_w3, e);
+      q_[unit] = functions_.update_path_sums(hidden_row(state, step, unit), step.scalars, path_factor_ * old_w3_[unit],
+                                             old_c, new_c, new_w3, e);
+      if (step.listener != nullptr) step.listener->row_changed(unit);
     }
   });
 }

@@ -49,15 +49,15 @@ void load(const std::string& path) {
 bool loaded() { return library.sgemm != nullptr; }
 std::string configuration() { return library.configuration; }
 
-void multiply(Transpose ta, Transpose tb, std::int64_t m, std::int64_t n, std::int64_t k, const float* a, std::int64_t lda,
-              const float* b, std::int64_t ldb, float* c, std::int64_t ldc) {
-  library.sgemm(CblasRowMajor, flag(ta), flag(tb), narrow(m), narrow(n), narrow(k), 1.0f, a, narrow(lda), b, narrow(ldb),
-                0.0f, c, narrow(ldc));
+void multiply(Transpose ta, Transpose tb, std::int64_t m, std::int64_t n, std::int64_t k, const float* a,
+              std::int64_t lda, const float* b, std::int64_t ldb, float* c, std::int64_t ldc) {
+  library.sgemm(CblasRowMajor, flag(ta), flag(tb), narrow(m), narrow(n), narrow(k), 1.0f, a, narrow(lda), b,
+                narrow(ldb), 0.0f, c, narrow(ldc));
 }
-void multiply(Transpose ta, Transpose tb, std::int64_t m, std::int64_t n, std::int64_t k, const double* a, std::int64_t lda,
-              const double* b, std::int64_t ldb, double* c, std::int64_t ldc) {
-  library.dgemm(CblasRowMajor, flag(ta), flag(tb), narrow(m), narrow(n), narrow(k), 1.0, a, narrow(lda), b, narrow(ldb), 0.0,
-                c, narrow(ldc));
+void multiply(Transpose ta, Transpose tb, std::int64_t m, std::int64_t n, std::int64_t k, const double* a,
+              std::int64_t lda, const double* b, std::int64_t ldb, double* c, std::int64_t ldc) {
+  library.dgemm(CblasRowMajor, flag(ta), flag(tb), narrow(m), narrow(n), narrow(k), 1.0, a, narrow(lda), b, narrow(ldb),
+                0.0, c, narrow(ldc));
 }
 
 }  // namespace pn::cpu::blas

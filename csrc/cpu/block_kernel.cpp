@@ -10,21 +10,21 @@
 namespace pn::cpu {
 namespace {
 
-// Blocks of a shared network are joined to this many teams, each with a gradient of its own; a fixed number, so that sums
-// don't depend on the number of threads.
+// Blocks of a shared network are joined to this many teams, each with a gradient of its own; a fixed number, so that
+// sums don't depend on the number of threads.
 constexpr std::int64_t kSharedTeams = 8;
 
-// A tile of rows goes through all blocks before the next one: its activations stay in cache between forward and backward,
-// and nothing grows with the batch. Within a tile, a task is a team of blocks: one block of a block-diagonal network, whose
-// gradient it alone writes, or a share of the blocks of a weight-shared one.
+// A tile of rows goes through all blocks before the next one: its activations stay in cache between forward and
+// backward, and nothing grows with the batch. Within a tile, a task is a team of blocks: one block of a block-diagonal
+// network, whose gradient it alone writes, or a share of the blocks of a weight-shared one.
 template <class T>
 class BlockKernel final : public Kernel<T> {
  public:
   BlockKernel(const NetworkShape& shape, Isa isa, ThreadPool& pool)
       : shape_(shape), layout_(parameter_layout(shape)), functions_(table<T>(isa).block), pool_(pool),
-        teams_(shape.shared ? std::min(kSharedTeams, shape.blocks()) : shape.blocks()),
-        x_(shape.inputs * kTileRows), h1_(shape.blocks() * shape.width * kTileRows),
-        h2_(shape.hidden_layers == 2 ? h1_.size() : 0), out_(shape.blocks() * kTileRows), residual_(kTileRows),
+        teams_(shape.shared ? std::min(kSharedTeams, shape.blocks()) : shape.blocks()), x_(shape.inputs * kTileRows),
+        h1_(shape.blocks() * shape.width * kTileRows), h2_(shape.hidden_layers == 2 ? h1_.size() : 0),
+        out_(shape.blocks() * kTileRows), residual_(kTileRows),
         scratch_(pool.threads() * functions_.scratch(shape.width)),
         team_gradient_(shape.shared ? teams_ * layout_.size : 0) {}
 
@@ -32,7 +32,9 @@ class BlockKernel final : public Kernel<T> {
 
   double loss_and_gradient(const T* parameters, const Rows<T>& rows, T* gradient) override {
     std::memset(gradient, 0, static_cast<std::size_t>(layout_.size) * sizeof(T));
-    if (shape_.shared) std::memset(team_gradient_.data(), 0, static_cast<std::size_t>(team_gradient_.size()) * sizeof(T));
+    if (shape_.shared) {
+      std::memset(team_gradient_.data(), 0, static_cast<std::size_t>(team_gradient_.size()) * sizeof(T));
+    }
     double sum = 0.0;
     for (std::int64_t first = 0; first < rows.count; first += kTileRows) {
       const Rows<T> tile = rows.slice(first, std::min<std::int64_t>(kTileRows, rows.count - first));
@@ -117,13 +119,17 @@ class BlockKernel final : public Kernel<T> {
     return flat + tensor.offset + (shape_.shared ? 0 : i * tensor.rows * tensor.columns);
   }
   BlockWeights<T> weights(const T* p, std::int64_t i) const {
-    return {shape_.block_in, shape_.width, shape_.hidden_layers, static_cast<std::int32_t>(shape_.activation),
-            at(p, layout_.w1, i), at(p, layout_.b1, i), at(p, layout_.w2, i), at(p, layout_.b2, i),
+    return {shape_.block_in,         shape_.width,
+            shape_.hidden_layers,    static_cast<std::int32_t>(shape_.activation),
+            at(p, layout_.w1, i),    at(p, layout_.b1, i),
+            at(p, layout_.w2, i),    at(p, layout_.b2, i),
             at(p, layout_.output, i)};
   }
   T* block_x(std::int64_t i) { return x_.data() + i * shape_.block_in * kTileRows; }
   T* block_h1(std::int64_t i) { return h1_.data() + i * shape_.width * kTileRows; }
-  T* block_h2(std::int64_t i) { return shape_.hidden_layers == 2 ? h2_.data() + i * shape_.width * kTileRows : nullptr; }
+  T* block_h2(std::int64_t i) {
+    return shape_.hidden_layers == 2 ? h2_.data() + i * shape_.width * kTileRows : nullptr;
+  }
 
   NetworkShape shape_;
   ParameterLayout layout_;

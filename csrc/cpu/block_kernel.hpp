@@ -1,4 +1,5 @@
-// Direct kernel of weight-shared and block-diagonal networks (kernels.md, section 1): every activation, every block shape.
+// Direct kernel of weight-shared and block-diagonal networks (kernels.md, section 1): every activation, every block
+// shape.
 #pragma once
 
 #include <memory>

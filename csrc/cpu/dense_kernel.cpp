@@ -2,19 +2,15 @@
 
 #include <algorithm>
 
-#include "cpu/blas.hpp"
 #include "cpu/buffer.hpp"
+#include "cpu/dense_products.hpp"
 #include "cpu/levels/table.hpp"
 #include "cpu/residual.hpp"
-#include "cpu/tiling.hpp"
 
 namespace pn::cpu {
 namespace {
 
 using blas::Transpose;
-
-// Targets for the tiles of a product: large enough for the BLAS's packing to be a small part, small enough to share out.
-constexpr std::int64_t kRowTile = 256, kColumnTile = 512, kLeastUnits = 64;
 
 template <class T>
 class DenseKernel final : public Kernel<T> {
@@ -22,7 +18,7 @@ class DenseKernel final : public Kernel<T> {
   DenseKernel(const NetworkShape& shape, Isa isa, ThreadPool& pool, std::int64_t batch)
       : shape_(shape), layout_(parameter_layout(shape)), activation_(static_cast<std::int32_t>(shape.activation)),
         functions_(table<T>(isa).dense), pool_(pool), batch_(batch), width_(shape.width),
-        columns_(Tiling::of(width_, kColumnTile)), x_(batch * shape.inputs), h1_(batch * width_),
+        columns_(column_tiling(width_)), x_(batch * shape.inputs), h1_(batch * width_),
         h2_(shape.hidden_layers == 2 ? batch * width_ : 0), dz1_(h2_.size()), dots_(columns_.parts * batch),
         residual_(batch), partial_(2 * row_tiling(batch).parts * width_) {}
 
@@ -37,11 +33,11 @@ class DenseKernel final : public Kernel<T> {
       output_backward(n, h2_.data(), parameters, gradient + layout_.output.offset, gradient + layout_.b2.offset);
       dz1 = dz1_.data();
       hidden_backward(n, parameters, gradient + layout_.b1.offset);
-      weight_gradient(n, h2_.data(), h1_.data(), width_, gradient + layout_.w2.offset);
+      weight_gradient(pool_, n, h2_.data(), width_, h1_.data(), width_, gradient + layout_.w2.offset);
     } else {
       output_backward(n, h1_.data(), parameters, gradient + layout_.output.offset, gradient + layout_.b1.offset);
     }
-    weight_gradient(n, dz1, x_.data(), shape_.inputs, gradient + layout_.w1.offset);
+    weight_gradient(pool_, n, dz1, width_, x_.data(), shape_.inputs, gradient + layout_.w1.offset);
     return sum / static_cast<double>(n);
   }
 
@@ -50,25 +46,16 @@ class DenseKernel final : public Kernel<T> {
       const Rows<T> part = rows.slice(first, std::min(batch_, rows.count - first));
       forward_rows(parameters, part);
       for (std::int64_t b = 0; b < part.count; ++b) {
-        prediction[first + b] = residual_[b] * (T(1) / static_cast<T>(shape_.inputs));
+        prediction[first + b] = residual_[b] / static_cast<T>(shape_.inputs);
       }
       if (activity != nullptr) note_activity(part.count, *activity);
     }
   }
 
  private:
-  static Tiling row_tiling(std::int64_t rows) { return Tiling::of(rows, kRowTile); }
-
-  // Calls body(r, c) for the tiles of a (rows, width) matrix, in parallel.
-  template <class Body>
-  void for_tiles(const Tiling& rows, const Tiling& columns, Body body) {
-    pool_.run(rows.parts * columns.parts,
-              [&](std::int64_t task, int) { body(task / columns.parts, task % columns.parts); });
-  }
-
   // Leaves the undivided output in residual_ and the activations in h1_ and h2_.
   void forward_rows(const T* parameters, const Rows<T>& rows) {
-    gather(rows);
+    gather(rows, x_.data());
     const T* w_out = parameters + layout_.output.offset;
     if (shape_.hidden_layers == 2) {
       layer(rows.count, x_.data(), shape_.inputs, parameters, layout_.w1, layout_.b1, nullptr, h1_.data());
@@ -83,17 +70,11 @@ class DenseKernel final : public Kernel<T> {
     }
   }
 
-  void gather(const Rows<T>& rows) {
-    for (std::int64_t b = 0; b < rows.count; ++b) {
-      std::copy_n(rows.x + rows.row(b) * shape_.inputs, shape_.inputs, x_.data() + b * shape_.inputs);
-    }
-  }
-
   // out: (n, width) = act(in W^T + b), in: (n, inner); with w_out, dots_ gets out w_out, a part per column tile.
   void layer(std::int64_t n, const T* in, std::int64_t inner, const T* parameters, const Tensor& w, const Tensor& b,
              const T* w_out, T* out) {
     const Tiling rows = row_tiling(n);
-    for_tiles(rows, columns_, [&](std::int64_t r, std::int64_t c) {
+    for_tiles(pool_, rows, columns_, [&](std::int64_t r, std::int64_t c) {
       const std::int64_t row = rows.first(r), column = columns_.first(c);
       const Panel<T> z{out + row * width_ + column, rows.count(r), columns_.count(c), width_};
       blas::multiply(Transpose::no, Transpose::yes, z.rows, z.columns, inner, in + row * inner, inner,
@@ -111,47 +92,28 @@ class DenseKernel final : public Kernel<T> {
   void output_backward(std::int64_t n, T* h, const T* parameters, T* dw, T* db) {
     const Tiling rows = row_tiling(n);
     T* partial_db = partial_.data() + rows.parts * width_;
-    for_tiles(rows, columns_, [&](std::int64_t r, std::int64_t c) {
+    for_tiles(pool_, rows, columns_, [&](std::int64_t r, std::int64_t c) {
       const std::int64_t row = rows.first(r), column = columns_.first(c);
       functions_.output_backward(activation_, {h + row * width_ + column, rows.count(r), columns_.count(c), width_},
                                  residual_.data() + row, parameters + layout_.output.offset + column,
                                  partial_.data() + r * width_ + column, partial_db + r * width_ + column);
     });
-    join(rows.parts, partial_.data(), dw);
-    join(rows.parts, partial_db, db);
+    join_rows(rows.parts, width_, partial_.data(), dw);
+    join_rows(rows.parts, width_, partial_db, db);
   }
 
   // dz1_: (n, width) = (dZ2 W2) act'(Z1), with dZ2 in h2_.
   void hidden_backward(std::int64_t n, const T* parameters, T* db) {
     const Tiling rows = row_tiling(n);
-    for_tiles(rows, columns_, [&](std::int64_t r, std::int64_t c) {
+    for_tiles(pool_, rows, columns_, [&](std::int64_t r, std::int64_t c) {
       const std::int64_t row = rows.first(r), column = columns_.first(c);
       const Panel<T> dh{dz1_.data() + row * width_ + column, rows.count(r), columns_.count(c), width_};
       blas::multiply(Transpose::no, Transpose::no, dh.rows, dh.columns, width_, h2_.data() + row * width_, width_,
                      parameters + layout_.w2.offset + column, width_, dh.data, width_);
-      functions_.hidden_backward(activation_, dh, h1_.data() + row * width_ + column,
+      functions_.hidden_backward(activation_, dh, h1_.data() + row * width_ + column, {nullptr, nullptr},
                                  partial_.data() + r * width_ + column);
     });
-    join(rows.parts, partial_.data(), db);
-  }
-
-  // dw: (width, inner) = dz^T in, with dz: (n, width) and in: (n, inner).
-  void weight_gradient(std::int64_t n, const T* dz, const T* in, std::int64_t inner, T* dw) {
-    const Tiling units = Tiling::of(width_, std::clamp<std::int64_t>(width_ / 4, kLeastUnits, kColumnTile));
-    const Tiling columns = Tiling::of(inner, kColumnTile);
-    for_tiles(units, columns, [&](std::int64_t k, std::int64_t c) {
-      const std::int64_t unit = units.first(k), column = columns.first(c);
-      blas::multiply(Transpose::yes, Transpose::no, units.count(k), columns.count(c), n, dz + unit, width_, in + column,
-                     inner, dw + unit * inner + column, inner);
-    });
-  }
-
-  // sum: (width,) of the parts' rows, in order.
-  void join(std::int64_t parts, const T* partial, T* sum) const {
-    std::copy_n(partial, width_, sum);
-    for (std::int64_t part = 1; part < parts; ++part) {
-      for (std::int64_t k = 0; k < width_; ++k) sum[k] += partial[part * width_ + k];
-    }
+    join_rows(rows.parts, width_, partial_.data(), db);
   }
 
   void note_activity(std::int64_t n, Activity& activity) {

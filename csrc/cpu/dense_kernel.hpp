@@ -1,4 +1,5 @@
-// Direct kernel of the dense network: BLAS products over fixed tiles, with bias, activation, mask and loss fused around them.
+// Direct kernel of the dense network: BLAS products over fixed tiles, with bias, activation, mask and loss fused around
+// them.
 #pragma once
 
 #include <memory>

@@ -45,8 +45,16 @@ class CpuEngine final : public Engine {
   Evaluation evaluate(Split split, const ShouldStop& stop) override;
   void keep_best() override;
 
+  // Moments and best parameters of a run that is resumed; all (layout.size,).
+  void restore(const T* m, const T* v, const T* best);
+
+  // Brings the moments up to date, where the optimiser has put some off.
+  void settle();
+
   const Buffer<T>& parameters() const { return parameters_; }
   const Buffer<T>& best_parameters() const { return best_; }
+  const Buffer<T>& first_moments() const { return m_; }
+  const Buffer<T>& second_moments() const { return v_; }
   std::string_view kernel_name() const { return kernel_->name(); }
 
  private:
@@ -54,11 +62,13 @@ class CpuEngine final : public Engine {
   EngineData<T> data_;
   ThreadPool pool_;
   std::unique_ptr<Kernel<T>> kernel_;
+  RowListener* listener_ = nullptr;  // the kernel's, where it has one
   AdamPass<T> adam_;
   Buffer<T> parameters_, best_, m_, v_, gradient_;  // (layout.size,)
   Buffer<T> prediction_;                            // (rows of an evaluation's piece,)
   Activity activity_;
   const std::uint32_t* order_ = nullptr;
+  std::int64_t steps_ = 0;  // the last one taken by this engine
   double epoch_loss_ = 0.0;
 };
 

@@ -1,4 +1,5 @@
-// What the trainer's CPU engine and the bindings ask of a kernel: loss and gradient, and the forward pass, on some rows.
+// What the trainer's CPU engine and the bindings ask of a kernel: loss and gradient, and the forward pass, on some
+// rows.
 #pragma once
 
 #include <array>
@@ -39,8 +40,9 @@ class Activity {
     clear();
   }
   void clear();
-  std::uint8_t* positive(int layer) { return layers_[static_cast<std::size_t>(layer)].positive.data(); }  // (units,)
-  std::uint8_t* nonpositive(int layer) { return layers_[static_cast<std::size_t>(layer)].nonpositive.data(); }  // (units,)
+  // (units,) each
+  std::uint8_t* positive(int layer) { return layers_[static_cast<std::size_t>(layer)].positive.data(); }
+  std::uint8_t* nonpositive(int layer) { return layers_[static_cast<std::size_t>(layer)].nonpositive.data(); }
   std::array<UnitCounts, kMaxHiddenLayers> counts() const;
 
  private:
@@ -51,17 +53,47 @@ class Activity {
   std::vector<Layer> layers_;
 };
 
+// The gradient of a dense network's W2, row by row: row k is scale[k] times row[k], (width,), or 0 where row[k] is
+// null. With row == null the gradient is stored whole. Belongs to the kernel; good until its next call.
+template <class T>
+struct RowGradient {
+  const T* const* row = nullptr;  // (width,)
+  const T* scale = nullptr;       // (width,)
+};
+
+// Whom the optimiser tells of each row of W2 that a step has changed: on the thread that changed it, while it is in
+// cache.
+class RowListener {
+ public:
+  virtual void row_changed(std::int64_t k) = 0;
+
+ protected:
+  ~RowListener() = default;
+};
+
 template <class T>
 class Kernel {
  public:
   virtual ~Kernel() = default;
   virtual std::string_view name() const = 0;
 
-  // Says that x: (rows, inputs) stays as it is and will be indexed again and again; a kernel may keep what it computes of it.
+  // Says that x: (rows, inputs) stays as it is and will be indexed again and again; a kernel may keep what it computes
+  // of it.
   virtual void attach(const T* /*x*/, std::int64_t /*rows*/) {}
 
   // Mean over the rows of (f - y)^2; gradient: (layout.size,) is overwritten.
   virtual double loss_and_gradient(const T* parameters, const Rows<T>& rows, T* gradient) = 0;
+
+  // The same for a training step, whose optimiser knows what to do with rows: W2's part of the gradient may be left
+  // unspecified and w2 be filled instead.
+  virtual double loss_and_rows(const T* parameters, const Rows<T>& rows, T* gradient, RowGradient<T>& w2) {
+    w2 = {};
+    return loss_and_gradient(parameters, rows, gradient);
+  }
+
+  // From now on the tensors at `parameters` change only between calls, and the rows of W2 only when the listener is
+  // told of it, so that what is known of them may be kept. Null where the kernel keeps nothing.
+  virtual RowListener* track(const T* /*parameters*/) { return nullptr; }
 
   // prediction: (count,) f = output / inputs; activity may be null.
   virtual void forward(const T* parameters, const Rows<T>& rows, T* prediction, Activity* activity) = 0;

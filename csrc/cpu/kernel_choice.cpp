@@ -3,15 +3,21 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "cpu/active_kernel.hpp"
 #include "cpu/blas.hpp"
 #include "cpu/block_kernel.hpp"
 #include "cpu/dense_kernel.hpp"
+#include "cpu/piecewise_linear_kernel.hpp"
 
 namespace pn::cpu {
 
 bool needs_blas(const NetworkShape& shape) { return shape.blocks() == 1 && shape.block_in > 1; }
 
-std::vector<std::string> kernels_of(const NetworkShape&) { return {"direct"}; }
+std::vector<std::string> kernels_of(const NetworkShape& shape) {
+  if (piecewise_linear_applies(shape)) return {"piecewise_linear", "direct"};
+  if (has_active_kernel(shape)) return {"active", "direct"};
+  return {"direct"};
+}
 
 template <class T>
 std::unique_ptr<Kernel<T>> make_kernel(std::string_view kernel, const NetworkShape& shape, Isa isa, ThreadPool& pool,
@@ -23,8 +29,10 @@ std::unique_ptr<Kernel<T>> make_kernel(std::string_view kernel, const NetworkSha
     for (const std::string& k : available) list += ", '" + k + "'";
     throw std::invalid_argument("kernel must be one of " + list + " for this network, got '" + wanted + "'");
   }
+  if (wanted == "piecewise_linear") return make_piecewise_linear_kernel<T>(shape, isa, pool, batch);
   if (!needs_blas(shape)) return make_block_kernel<T>(shape, isa, pool);
   if (!blas::loaded()) throw std::runtime_error("a dense network needs OpenBLAS, which is not loaded");
+  if (wanted == "active") return make_active_kernel<T>(shape, isa, pool, batch);
   return make_dense_kernel<T>(shape, isa, pool, batch);
 }
 

@@ -7,15 +7,16 @@ namespace pn::cpu {
 
 // output: (count,) undivided, becomes the residual r_b = 2 (f_b - y_b) / (batch inputs), the loss's derivative by the
 // undivided output. Returns sum_b (f_b - y_b)^2. rows may be a part of the batch.
-template <class T>
-double residual_in_place(const Rows<T>& rows, std::int64_t batch, T* output) {
-  const T inverse_inputs = T(1) / static_cast<T>(rows.inputs);
+template <class T, class Real>
+double residual_in_place(const Rows<T>& rows, std::int64_t batch, Real* output) {
+  // Divided, not multiplied by an inverse, whose rounding would be the same in every row and not average out.
+  const Real inputs = static_cast<Real>(rows.inputs);
   const double factor = 2.0 / (static_cast<double>(batch) * static_cast<double>(rows.inputs));
   double sum = 0.0;
   for (std::int64_t b = 0; b < rows.count; ++b) {
-    const T error = output[b] * inverse_inputs - rows.y[rows.row(b)];
+    const Real error = output[b] / inputs - static_cast<Real>(rows.y[rows.row(b)]);
     sum += static_cast<double>(error) * static_cast<double>(error);
-    output[b] = static_cast<T>(factor) * error;
+    output[b] = static_cast<Real>(factor) * error;
   }
   return sum;
 }

@@ -1,5 +1,5 @@
-// Threads of one training run. Tasks are numbered and their partition never depends on the number of threads, so results
-// are bitwise the same for any number of them.
+// Threads of one training run. Tasks are numbered and their partition never depends on the number of threads, so
+// results are bitwise the same for any number of them.
 #pragma once
 
 #include <atomic>
@@ -20,8 +20,8 @@ class ThreadPool {
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // Calls task(i, thread) for every i in [0, count); thread < threads() names scratch memory. Returns when all are done.
-  // Not reentrant; the task must not throw.
+  // Calls task(i, thread) for every i in [0, count); thread < threads() names scratch memory. Returns when all are
+  // done. Not reentrant; the task must not throw.
   template <class Task>
   void run(std::int64_t count, Task&& task) {
     if (workers_.empty() || count <= 1) {
@@ -45,16 +45,16 @@ class ThreadPool {
   void* task_ = nullptr;
   Invoke invoke_ = nullptr;
   std::int64_t first_ = 0;
-  // Count of the tasks on offer (high half) and how many have been taken (low half), so that a worker that wakes late takes
-  // a task of whatever is on offer then, or none, and nobody waits for it.
+  // Count of the tasks on offer (high half) and how many have been taken (low half), so that a worker that wakes late
+  // takes a task of whatever is on offer then, or none, and nobody waits for it.
   alignas(64) std::atomic<std::uint64_t> offer_{0};
   alignas(64) std::atomic<std::uint32_t> finished_{0};
   alignas(64) std::atomic<std::uint32_t> calls_{0};  // a new value means new tasks, or the end
   std::atomic<bool> ending_{false};
 };
 
-// Sets flush-to-zero and denormals-are-zero for this thread and restores the caller's mode: moments of dead units decay into
-// denormals, which cost a hundredfold.
+// Sets flush-to-zero and denormals-are-zero for this thread and restores the caller's mode: moments of dead units decay
+// into denormals, which cost a hundredfold.
 class FlushDenormals {
  public:
   FlushDenormals();

@@ -1,4 +1,5 @@
-// A fixed partition of an extent into nearly equal parts: it depends on the extent alone, never on the number of threads.
+// A fixed partition of an extent into nearly equal parts: it depends on the extent alone, never on the number of
+// threads.
 #pragma once
 
 #include <algorithm>

@@ -45,7 +45,8 @@ Values activate(Activation a, const Values& z) {
 }
 
 // Gradient of a layer from dz; returns dh of its input.
-Values backward(std::span<const double> w, const Values& h, const Values& dz, std::span<double> dw, std::span<double> db) {
+Values backward(std::span<const double> w, const Values& h, const Values& dz, std::span<double> dw,
+                std::span<double> db) {
   Values dh(h.size(), 0.0);
   for (std::size_t k = 0; k < dz.size(); ++k) {
     db[k] += dz[k];
@@ -249,6 +250,12 @@ ReferenceEngine::ReferenceEngine(const NetworkShape& shape, const AdamSettings& 
   validate(adam_);
 }
 
+void ReferenceEngine::restore(std::vector<double> m, std::vector<double> v, std::vector<double> best) {
+  m_ = std::move(m);
+  v_ = std::move(v);
+  best_ = std::move(best);
+}
+
 void ReferenceEngine::begin_epoch(const std::uint32_t* order) {
   order_ = order;
   epoch_loss_ = 0.0;
@@ -290,9 +297,13 @@ Evaluation ReferenceEngine::evaluate(Split split, const ShouldStop& stop) {
   for (std::size_t l = 0; l < index(shape_.hidden_layers); ++l) {
     for (std::size_t u = 0; u < positive[l].size(); ++u) {
       const bool relu = shape_.activation == Activation::relu;
-      if (relu && !positive[l][u]) ++result.units[l].dead;
-      else if (relu && !nonpositive[l][u]) ++result.units[l].on;
-      else ++result.units[l].mixed;
+      if (relu && !positive[l][u]) {
+        ++result.units[l].dead;
+      } else if (relu && !nonpositive[l][u]) {
+        ++result.units[l].on;
+      } else {
+        ++result.units[l].mixed;
+      }
     }
   }
   return result;

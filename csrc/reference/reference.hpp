@@ -1,5 +1,5 @@
-// The plain float64 implementation that everything is tested against: one row at a time, textbook formulas, no structure
-// used, nothing shared with the fast code but the shapes.
+// The plain float64 implementation that everything is tested against: one row at a time, textbook formulas, no
+// structure used, nothing shared with the fast code but the shapes.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +29,8 @@ double loss_and_gradient(const NetworkShape& shape, const double* parameters, co
 double path_norm(const NetworkShape& shape, const double* parameters);
 
 // One step on every parameter; gradient includes the penalty's.
-void adam(const NetworkShape& shape, const AdamSettings& settings, std::int64_t t, const double* gradient, double* parameters,
-          double* m, double* v);
+void adam(const NetworkShape& shape, const AdamSettings& settings, std::int64_t t, const double* gradient,
+          double* parameters, double* m, double* v);
 
 struct EngineData {
   std::vector<double> train_x, train_y, validation_x, validation_y;
@@ -48,8 +48,13 @@ class ReferenceEngine final : public Engine {
   Evaluation evaluate(Split split, const ShouldStop& stop) override;
   void keep_best() override { best_ = parameters_; }
 
+  // Moments and best parameters of a run that is resumed; all (layout.size,).
+  void restore(std::vector<double> m, std::vector<double> v, std::vector<double> best);
+
   const std::vector<double>& parameters() const { return parameters_; }
   const std::vector<double>& best_parameters() const { return best_; }
+  const std::vector<double>& first_moments() const { return m_; }
+  const std::vector<double>& second_moments() const { return v_; }
 
  private:
   NetworkShape shape_;

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 import pyneedle
+from pyneedle.cli.bench import bench
 from pyneedle.cli.doctor import doctor
 from pyneedle.cli.reproduce import reproduce
 from pyneedle.cli.results import plot, results
@@ -24,6 +25,7 @@ app.command()(reproduce)
 app.command()(results)
 app.command()(plot)
 app.command()(doctor)
+app.command()(bench)
 
 
 def _print_version(wanted: bool) -> None:

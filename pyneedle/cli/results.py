@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -36,7 +37,7 @@ def results(
     if csv is not None or parquet is not None:
         return
     columns = [name for name in _SHOWN if name in ("network", "d", "status") or frame[name].nunique(dropna=False) > 1]
-    table = Table()
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for name in columns:
         table.add_column(name, justify="left" if frame[name].dtype == object else "right", no_wrap=True)
     for row in frame[columns].head(_MOST_ROWS).itertuples(index=False):

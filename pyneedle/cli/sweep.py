@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -84,8 +85,10 @@ def print_estimate(estimate: Estimate) -> None:
     threads = "thread" if estimate.threads == 1 else "threads"
     console.print(f"time    about {_time(estimate.seconds)} on {estimate.threads} {threads}")
     console.print(f"memory  {_size(estimate.bytes)} of {_size(estimate.available_bytes)} that may be used")
-    table = Table(title="Measured on one thread", title_justify="left")
-    for name in ("network", "d", "alpha", "batch", "penalty", "runs", "ms a step", "total", "memory each"):
+    table = Table(
+        title="Measured on one thread", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False
+    )
+    for name in ("network", "d", "alpha", "batch", "penalty", "runs", "ms a step", "total", "memory"):
         table.add_column(name, justify="left" if name in ("network", "penalty") else "right", no_wrap=True)
     for shape in estimate.shapes[:_SHOWN_SHAPES]:
         cell = shape.example

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 # Runs shorter than this go in groups, so that handing over costs little; a kill loses no more than such a group.
-_GROUP_SECONDS = 0.25
+_GROUP_SECONDS = 0.05
 # Of the memory, for data sets that are kept for runs to come.
 _CACHE_SHARE = 0.25
 

@@ -22,7 +22,7 @@ _DESCRIPTION = (
     "epsilon_placement", "shuffle", "init", "dtype", "kernel_asked", "device",
 )  # fmt: skip
 # What follows from another column's variation and would only lengthen the labels.
-_FOLLOWS = {"batch_size": "n_samples", "strength": "penalty"}
+_FOLLOWS = {"batch_size": "n_samples"}
 
 # Lines differ in marker, dashes and shade of grey, so that a print without colours can be read.
 _COLOURS = ("#000000", "#d95f02", "#1f78b4", "#8c8c8c", "#7570b3", "#66a61e", "#a6761d", "#e7298a")

@@ -68,7 +68,7 @@ COLUMNS = {
 }
 
 _SCHEMA = f"""
-CREATE TABLE runs ({", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())}) STRICT, WITHOUT ROWID;
+CREATE TABLE runs ({", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())}) STRICT;
 CREATE TABLE arrays (
   cell TEXT NOT NULL REFERENCES runs (cell) ON DELETE CASCADE,
   name TEXT NOT NULL,

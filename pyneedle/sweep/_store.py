@@ -140,28 +140,31 @@ class Store:
 
     def _connect(self, write: bool) -> sqlite3.Connection:
         if write:
-            return self._opened("rw")
+            return self._opened("mode=rw", write)
         try:
-            return self._opened("ro")
+            # Not mode=ro, which would leave its log and its shared memory lying about.
+            return self._opened("mode=rw", write)
         except StoreError:
             # Beside a file in a folder that can't be written SQLite finds no shared memory. With no log left over
             # the file is complete by itself.
             if self._log_size() == 0:
-                return self._opened("ro&immutable=1")
+                return self._opened("mode=ro&immutable=1", write)
             raise
 
-    def _opened(self, mode: str) -> sqlite3.Connection:
+    def _opened(self, options: str, write: bool) -> sqlite3.Connection:
         connection = None
         try:
             connection = sqlite3.connect(
-                f"{self.path.as_uri()}?mode={mode}", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
+                f"{self.path.as_uri()}?{options}", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
             )
             connection.execute("PRAGMA foreign_keys = ON")
             # Fsync at checkpoints only; see _SYNC_SECONDS.
             connection.execute("PRAGMA synchronous = NORMAL")
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             connection.execute("SELECT 1 FROM runs LIMIT 1").fetchone()
-            if mode == "rw":
+            if not write:
+                connection.execute("PRAGMA query_only = ON")
+            else:
                 # Finds out now whether the file can be written.
                 connection.execute("BEGIN IMMEDIATE")
                 connection.execute(f"PRAGMA user_version = {version}")

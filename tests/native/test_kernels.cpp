@@ -129,7 +129,7 @@ void compare_training(const NetworkShape& shape, Isa isa, const pn::Penalty& pen
   const std::vector<double> x = draws<double>(4, rows * shape.inputs, -1.0, 1.0), y = draws<double>(5, rows, 0.0, 1.0),
                             vx = draws<double>(6, validation_rows * shape.inputs, -1.0, 1.0),
                             vy = draws<double>(7, validation_rows, 0.0, 1.0), p = draws<double>(8, size, -0.7, 0.7);
-  const pn::TrainingPlan plan{rows, 12, 4, 1, true};
+  const pn::TrainingPlan plan{rows, 12, 4, 1, true, {}};
   const pn::AdamSettings adam{.weight_decay = 1e-3};
   pn::Monitor monitor, reference_monitor;
   pn::reference::ReferenceEngine reference(shape, adam, penalty, {x, y, vx, vy}, p);
@@ -139,7 +139,7 @@ void compare_training(const NetworkShape& shape, Isa isa, const pn::Penalty& pen
   const pn::TrainingRecord record = pn::train(engine, plan, monitor);
   const std::string what = "training, " + std::string(pn::name(penalty.kind)) + ", " + describe(shape, isa, rows, 8);
   CHECK(record.status == pn::Status::completed);
-  CHECK_EQ(record.best_epoch, expected.best_epoch);
+  CHECK_EQ(record.standing.best_epoch, expected.standing.best_epoch);
   check_near(difference(record.history.train_loss, expected.history.train_loss), 1e-9, what + ", losses");
   check_near(difference(record.history.validation_loss, expected.history.validation_loss), 1e-9, what + ", validation");
   check_near(difference(engine.parameters(), reference.parameters()), 1e-9, what + ", parameters");

@@ -62,7 +62,7 @@ class FakeEngine : public pn::Engine {
 };
 
 pn::TrainingPlan plan(std::int64_t rows, std::int64_t batch_size, std::int64_t epochs, bool shuffle = true) {
-  return {rows, batch_size, epochs, 9, shuffle};
+  return {rows, batch_size, epochs, 9, shuffle, {}};
 }
 
 void batches_cover_every_row_once() {
@@ -116,7 +116,7 @@ void lowest_validation_loss_is_best() {
   engine.train_sum = [](std::size_t epoch) { return 6.0 * static_cast<double>(epoch + 1); };
   pn::Monitor monitor;
   const pn::TrainingRecord record = pn::train(engine, plan(4, 2, 6), monitor);
-  CHECK_EQ(record.best_epoch, 4);
+  CHECK_EQ(record.standing.best_epoch, 4);
   CHECK((engine.kept == std::vector<std::int64_t>{-1, 0, 1, 4}));  // an equal loss later does not replace
   CHECK(record.history.validation_loss == validation);
   CHECK_EQ(record.history.train_loss.size(), 6u);
@@ -144,7 +144,7 @@ void a_loss_that_is_no_number_ends_the_run() {
       CHECK_EQ(record.history.train_loss.size(), 3u);  // the bad epoch is seen in the history
       CHECK_EQ(record.history.validation_loss.size(), 3u);
       CHECK_EQ(record.history.units.size(), 3u);
-      if (!in_training) CHECK_EQ(record.best_epoch, 1);
+      if (!in_training) CHECK_EQ(record.standing.best_epoch, 1);
     }
   }
 }
@@ -155,7 +155,7 @@ void a_run_that_never_was_finite_keeps_its_start() {
   pn::Monitor monitor;
   const pn::TrainingRecord record = pn::train(engine, plan(4, 4, 5), monitor);
   CHECK(record.status == pn::Status::diverged);
-  CHECK_EQ(record.best_epoch, -1);
+  CHECK_EQ(record.standing.best_epoch, -1);
   CHECK((engine.kept == std::vector<std::int64_t>{-1}));
 }
 
@@ -172,7 +172,7 @@ void stopping_between_steps_keeps_finished_epochs() {
   CHECK_EQ(record.history.units.size(), 2u);
   CHECK_EQ(monitor.steps.load(), 7);
   CHECK_EQ(monitor.epochs.load(), 2);
-  CHECK_EQ(record.best_epoch, 0);
+  CHECK_EQ(record.standing.best_epoch, 0);
 }
 
 void stopping_in_validation_drops_that_epoch() {
@@ -185,8 +185,35 @@ void stopping_in_validation_drops_that_epoch() {
   CHECK(record.status == pn::Status::interrupted);
   CHECK_EQ(record.history.train_loss.size(), 1u);
   CHECK_EQ(record.history.validation_loss.size(), 1u);
-  CHECK_EQ(record.best_epoch, 0);
+  CHECK_EQ(record.standing.best_epoch, 0);
   CHECK((engine.kept == std::vector<std::int64_t>{-1, 0}));
+}
+
+// From the standing that a run left, the next one takes the steps, orders and best epoch that the whole run has.
+void a_resumed_run_goes_on_where_it_stood() {
+  const std::vector<double> validation{5.0, 3.0, 4.0, 3.5, 2.0, 2.5};
+  FakeEngine whole(6), first(6), second(6);
+  for (FakeEngine* engine : {&whole, &first}) {
+    engine->validation = [&validation](std::size_t epoch) { return validation[epoch]; };
+  }
+  second.validation = [&validation](std::size_t epoch) { return validation[epoch + 3]; };
+  pn::Monitor monitors[3];
+  const pn::TrainingRecord expected = pn::train(whole, plan(6, 4, 6), monitors[0]);
+  const pn::TrainingRecord half = pn::train(first, plan(6, 4, 3), monitors[1]);
+  CHECK_EQ(half.standing.epochs, 3);
+  CHECK_EQ(half.standing.best_epoch, 1);
+  pn::TrainingPlan rest = plan(6, 4, 6);
+  rest.start = half.standing;
+  const pn::TrainingRecord record = pn::train(second, rest, monitors[2]);
+  CHECK_EQ(second.orders.size(), 3u);
+  for (std::size_t e = 0; e < 3; ++e) {
+    CHECK(second.orders[e] == whole.orders[e + 3]);
+    for (std::size_t b = 0; b < 2; ++b) CHECK_EQ(second.batches[e][b].t, whole.batches[e + 3][b].t);
+  }
+  CHECK((second.kept == std::vector<std::int64_t>{1}));  // not its start: the best one so far is kept elsewhere
+  CHECK_EQ(record.standing.best_epoch, expected.standing.best_epoch);
+  CHECK_EQ(record.standing.steps, expected.standing.steps);
+  CHECK_EQ(record.standing.best_validation_loss, expected.standing.best_validation_loss);
 }
 
 void stopping_before_the_start() {
@@ -197,7 +224,7 @@ void stopping_before_the_start() {
   CHECK(record.status == pn::Status::interrupted);
   CHECK(engine.batches.empty() || engine.batches[0].empty());
   CHECK(record.history.train_loss.empty());
-  CHECK_EQ(record.best_epoch, -1);
+  CHECK_EQ(record.standing.best_epoch, -1);
 }
 
 }  // namespace
@@ -211,6 +238,7 @@ int main() {
   a_run_that_never_was_finite_keeps_its_start();
   stopping_between_steps_keeps_finished_epochs();
   stopping_in_validation_drops_that_epoch();
+  a_resumed_run_goes_on_where_it_stood();
   stopping_before_the_start();
   return pn::test::report();
 }

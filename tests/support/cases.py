@@ -21,7 +21,7 @@ def random_parameters(net, seed=0, dtype="float64", scale=1.0):
 
 
 def random_rows(net, n, seed=0, dtype="float64"):
-    """Targets are far from any prediction: else the loss is a difference of nearly equal numbers, and errors are luck."""
+    """Targets far from any prediction: else the loss is a difference of nearly equal numbers, and errors are luck."""
     rng = np.random.default_rng(seed + 1)
     x = rng.uniform(-1, 1, (n, net.d))
     return x.astype(dtype), (1 + rng.exponential(size=n)).astype(dtype)

@@ -13,7 +13,10 @@ ACTIVATIONS = {
 
 
 def blocks_of(net, p):
-    """Weights and biases of every block, each with leading axis "block", shared ones repeated: [w1, b1, (w2, b2,) out]."""
+    """Weights and biases of every block, each with leading axis "block", shared ones repeated.
+
+    In the order [w1, b1, (w2, b2,) out].
+    """
     block_in = getattr(net, "block_in", net.d)
     blocks = net.d // block_in
     width = p["b1"].shape[-1]
@@ -22,7 +25,8 @@ def blocks_of(net, p):
     if net.hidden_layers == 1:
         shapes = [*shapes[:2], (width,)]
     return [
-        np.broadcast_to(p[name].reshape(-1, *shape), (blocks, *shape)) for name, shape in zip(names, shapes, strict=True)
+        np.broadcast_to(p[name].reshape(-1, *shape), (blocks, *shape))
+        for name, shape in zip(names, shapes, strict=True)
     ]
 
 

@@ -26,7 +26,8 @@ struct ExpConstants<double> {
   static constexpr int mantissa_bits = 52, exponent_bias = 1023, terms = 14;
 };
 
-// x = n ln 2 + r with |r| <= ln 2 / 2: fraction = e^r - 1 from its Taylor series, scale = 2^n. |x| below exp_limit, or NaN.
+// x = n ln 2 + r with |r| <= ln 2 / 2: fraction = e^r - 1 from its Taylor series, scale = 2^n. |x| below exp_limit, or
+// NaN.
 template <class T>
 inline void exp_parts(Vec<T> x, Vec<T>& fraction, Vec<T>& scale) {
   using C = ExpConstants<T>;

@@ -7,13 +7,14 @@
 
 namespace pn::cpu {
 
-// p, m, v are updated; gradient: of the loss alone. All (n,).
+// p, m, v are updated; scale times gradient is that of the loss alone. All (n,).
 template <class T>
 struct AdamStretch {
   T* p;
   const T* gradient;
   T *m, *v;
   std::int64_t n;
+  T scale = T(1);
 };
 
 template <class T>
@@ -26,6 +27,10 @@ struct AdamRowFunctions {
   // values: e: (n,) += |w3_k| |W2_kj|; returns q_k = sum_j |W2_kj| c_j.
   T (*update_path_sums)(const AdamStretch<T>& row, const AdamStep<T>& step, T factor, const T* old_c, const T* new_c,
                         T new_abs_w3, T* e);
+  // A gradient of 0 and no penalty; whether a parameter has changed.
+  bool (*update_idle)(const AdamStretch<T>& row, const AdamStep<T>& step);
+  // m and v times a factor each.
+  void (*decay)(const AdamStretch<T>& row, T m_factor, T v_factor);
 };
 
 }  // namespace pn::cpu

@@ -9,22 +9,24 @@ namespace {
 
 template <class T>
 void adam_rows_update(const AdamStretch<T>& row, const AdamStep<T>& step, T l1, T twice_l2) {
-  T *__restrict p = row.p, *__restrict m = row.m, *__restrict v = row.v;
+  T* __restrict p = row.p, * __restrict m = row.m, * __restrict v = row.v;
   const T* __restrict g = row.gradient;
+  const T loss_scale = row.scale;
   const AdamStep<T> s = step;
   for (std::int64_t i = 0; i < row.n; ++i) {
-    const T gradient = g[i] + l1 * sign(p[i]) + twice_l2 * p[i];
+    const T gradient = loss_scale * g[i] + l1 * sign(p[i]) + twice_l2 * p[i];
     p[i] = adam_update(p[i] * s.retention, gradient, m[i], v[i], s);
   }
 }
 
 template <class T>
 void adam_rows_update_path(const AdamStretch<T>& row, const AdamStep<T>& step, T factor, const T* __restrict scale) {
-  T *__restrict p = row.p, *__restrict m = row.m, *__restrict v = row.v;
+  T* __restrict p = row.p, * __restrict m = row.m, * __restrict v = row.v;
   const T* __restrict g = row.gradient;
+  const T loss_scale = row.scale;
   const AdamStep<T> s = step;
   for (std::int64_t i = 0; i < row.n; ++i) {
-    const T gradient = g[i] + factor * scale[i] * sign(p[i]);
+    const T gradient = loss_scale * g[i] + factor * scale[i] * sign(p[i]);
     p[i] = adam_update(p[i] * s.retention, gradient, m[i], v[i], s);
   }
 }
@@ -37,13 +39,14 @@ inline T magnitude_of(T value) {
 template <class T>
 T adam_rows_update_path_sums(const AdamStretch<T>& row, const AdamStep<T>& step, T factor, const T* __restrict old_c,
                              const T* __restrict new_c, T new_abs_w3, T* __restrict e) {
-  T *__restrict p = row.p, *__restrict m = row.m, *__restrict v = row.v;
+  T* __restrict p = row.p, * __restrict m = row.m, * __restrict v = row.v;
   const T* __restrict g = row.gradient;
+  const T loss_scale = row.scale;
   const AdamStep<T> s = step;
   constexpr int n = kLanes<T>;
   T partial[n] = {};  // q_k, a partial sum a lane
   const auto one = [&](std::int64_t i, int lane) __attribute__((always_inline)) {
-    const T gradient = g[i] + factor * old_c[i] * sign(p[i]);
+    const T gradient = loss_scale * g[i] + factor * old_c[i] * sign(p[i]);
     const T next = adam_update(p[i] * s.retention, gradient, m[i], v[i], s);
     const T size = magnitude_of(next);
     p[i] = next;
@@ -61,8 +64,31 @@ T adam_rows_update_path_sums(const AdamStretch<T>& row, const AdamStep<T>& step,
 }
 
 template <class T>
+bool adam_rows_update_idle(const AdamStretch<T>& row, const AdamStep<T>& step) {
+  T* __restrict p = row.p, * __restrict m = row.m, * __restrict v = row.v;
+  const AdamStep<T> s = step;
+  int changed = 0;
+  for (std::int64_t i = 0; i < row.n; ++i) {
+    const T next = adam_update(p[i], T(0), m[i], v[i], s);
+    changed |= next == p[i] ? 0 : 1;  // NaN never rests
+    p[i] = next;
+  }
+  return changed != 0;
+}
+
+template <class T>
+void adam_rows_decay(const AdamStretch<T>& row, T m_factor, T v_factor) {
+  T* __restrict m = row.m, * __restrict v = row.v;
+  for (std::int64_t i = 0; i < row.n; ++i) {
+    m[i] *= m_factor;
+    v[i] *= v_factor;
+  }
+}
+
+template <class T>
 constexpr AdamRowFunctions<T> adam_row_functions() {
-  return {adam_rows_update<T>, adam_rows_update_path<T>, adam_rows_update_path_sums<T>};
+  return {adam_rows_update<T>, adam_rows_update_path<T>, adam_rows_update_path_sums<T>, adam_rows_update_idle<T>,
+          adam_rows_decay<T>};
 }
 
 }  // namespace

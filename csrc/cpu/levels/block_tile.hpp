@@ -27,9 +27,11 @@ struct BlockGradient {
 
 template <class T>
 struct BlockTileFunctions {
-  // x: (block_in, kTileRows); h1, h2: (width, kTileRows) are filled (h2 with two hidden layers); out: (kTileRows,) = w3 . h.
+  // x: (block_in, kTileRows); h1, h2: (width, kTileRows) are filled (h2 with two hidden layers);
+  // out: (kTileRows,) = w3 . h.
   void (*forward)(const BlockWeights<T>& block, const T* x, T* h1, T* h2, T* out);
-  // residual: (kTileRows,) dloss/dout; h1, h2 as forward left them, h2 is overwritten; scratch: block_scratch() elements.
+  // residual: (kTileRows,) dloss/dout; h1, h2 as forward left them, h2 is overwritten; scratch: block_scratch()
+  // elements.
   void (*backward)(const BlockWeights<T>& block, const T* x, const T* residual, T* h1, T* h2, T* scratch,
                    const BlockGradient<T>& gradient);
   std::int64_t (*scratch)(std::int64_t width);

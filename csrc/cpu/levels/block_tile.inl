@@ -37,7 +37,8 @@ struct Strided {
   std::int64_t row, column;
 };
 
-// Long sums are taken in stretches of this many terms, so that rounding errors grow with a stretch and the number of them.
+// Long sums are taken in stretches of this many terms, so that rounding errors grow with a stretch and the number of
+// them.
 constexpr std::int64_t kSumStretch = 32;
 
 // c: (kCount, kTileRows) = start + a b, with a: (kCount, inner) strided and b: (inner, kTileRows); start is bias, or 0
@@ -88,7 +89,8 @@ constexpr std::int64_t padded(std::int64_t width) {
 
 // g: (kUnits, columns) row-major with `stride` += dz ht over a tile, dz: (kUnits, kTileRows), ht: (kTileRows, padded).
 template <int kUnits, int kVectors, class T>
-inline void outer_block(const T* dz, const T* ht, std::int64_t padded_width, std::int64_t columns, T* g, std::int64_t stride) {
+inline void outer_block(const T* dz, const T* ht, std::int64_t padded_width, std::int64_t columns, T* g,
+                        std::int64_t stride) {
   Vec<T> sum[kUnits][kVectors] = {};
   for (int r = 0; r < kTileRows; ++r) {
     Vec<T> h[kVectors];
@@ -119,8 +121,8 @@ void outer(std::int64_t width, const T* dz, const T* ht, T* g) {
     with_count<kOuterUnits>(width - k, [&](auto units) {
       for (std::int64_t j = 0; j < width;) {
         with_count<kOuterVectors>((padded_width - j) / kLanes<T>, [&](auto vectors) {
-          outer_block<units.value, vectors.value>(dz + k * kTileRows, ht + j, padded_width, width - j, g + k * width + j,
-                                                  width);
+          outer_block<units.value, vectors.value>(dz + k * kTileRows, ht + j, padded_width, width - j,
+                                                  g + k * width + j, width);
           j += vectors.value * kLanes<T>;
         });
       }

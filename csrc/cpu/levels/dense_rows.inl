@@ -60,7 +60,9 @@ void dense_activate_dot(std::int32_t activation, const Panel<T>& z, const T* bia
         sum += h * load_up_to(w + c, n);
         store_up_to<T>(row + c, h, n);
       }
-      dot[r] = lane_sum<T>(sum);
+      double lanes = 0.0;  // the residual is a small difference, to which this sum's rounding would show
+      for (int i = 0; i < kLanes<T>; ++i) lanes += static_cast<double>(sum[i]);
+      dot[r] = static_cast<T>(lanes);
     }
   });
 }
@@ -89,19 +91,32 @@ void dense_output_backward(std::int32_t activation, const Panel<T>& h, const T* 
   });
 }
 
+template <bool kMore, std::int32_t kActivation, class T>
+inline void hidden_backward_rows(const Panel<T>& dh, const T* h, const OuterProduct<T>& more, T* db) {
+  for (std::int64_t r = 0; r < dh.rows; ++r) {
+    T* row = dh.data + r * dh.stride;
+    const T* value = h + r * dh.stride;
+    const Vec<T> factor = broadcast(kMore ? more.column[r] : T(0));
+    for (std::int64_t c = 0; c < dh.columns; c += kLanes<T>) {
+      const std::int64_t n = dh.columns - c;
+      Vec<T> upstream = load_up_to(row + c, n);
+      if constexpr (kMore) upstream += factor * load_up_to(more.row + c, n);
+      const Vec<T> dz = times_derivative<kActivation, T>(upstream, load_up_to(value + c, n));
+      add_up_to<T>(db + c, dz, n);
+      store_up_to<T>(row + c, dz, n);
+    }
+  }
+}
+
 template <class T>
-void dense_hidden_backward(std::int32_t activation, const Panel<T>& dh, const T* h, T* db) {
+void dense_hidden_backward(std::int32_t activation, const Panel<T>& dh, const T* h, const OuterProduct<T>& more,
+                           T* db) {
   for (std::int64_t c = 0; c < dh.columns; ++c) db[c] = T(0);
   with_activation(activation, [&](auto a) {
-    for (std::int64_t r = 0; r < dh.rows; ++r) {
-      T* row = dh.data + r * dh.stride;
-      const T* value = h + r * dh.stride;
-      for (std::int64_t c = 0; c < dh.columns; c += kLanes<T>) {
-        const std::int64_t n = dh.columns - c;
-        const Vec<T> dz = times_derivative<a.value, T>(load_up_to(row + c, n), load_up_to(value + c, n));
-        add_up_to<T>(db + c, dz, n);
-        store_up_to<T>(row + c, dz, n);
-      }
+    if (more.row != nullptr) {
+      hidden_backward_rows<true, a.value, T>(dh, h, more, db);
+    } else {
+      hidden_backward_rows<false, a.value, T>(dh, h, more, db);
     }
   });
 }

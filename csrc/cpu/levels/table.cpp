@@ -19,6 +19,16 @@ const Table<T>& table(Isa isa) {
   return table_scalar<T>();
 }
 
+const ScreenFunctions& screen_avx512vnni();
+
+const ScreenFunctions* screen_functions(Isa isa) {
+#if defined(PYNEEDLE_X86_LEVELS)
+  if (isa == Isa::avx512 && __builtin_cpu_supports("avx512vnni")) return &screen_avx512vnni();
+#endif
+  (void)isa;
+  return nullptr;
+}
+
 template const Table<float>& table<float>(Isa);
 template const Table<double>& table<double>(Isa);
 

@@ -3,9 +3,11 @@
 #pragma once
 
 #include "cpu/isa.hpp"
+#include "cpu/levels/active_rows.hpp"
 #include "cpu/levels/adam_rows.hpp"
 #include "cpu/levels/block_tile.hpp"
 #include "cpu/levels/dense_rows.hpp"
+#include "cpu/levels/piecewise_linear.hpp"
 
 namespace pn::cpu {
 
@@ -14,9 +16,14 @@ struct Table {
   BlockTileFunctions<T> block;
   DenseRowFunctions<T> dense;
   AdamRowFunctions<T> adam;
+  PiecewiseLinearFunctions<T> piecewise;
+  ActiveRowFunctions<T> active;
 };
 
 template <class T>
 const Table<T>& table(Isa isa);
+
+// Null where the level or the processor has none.
+const ScreenFunctions* screen_functions(Isa isa);
 
 }  // namespace pn::cpu

@@ -1,0 +1,1 @@
+"""Benchmarks of pyneedle against the frameworks; see README.md."""

@@ -1,0 +1,246 @@
+#include "cpu/piecewise_columns_kernel.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+#include "cpu/levels/table.hpp"
+#include "cpu/piecewise_data.hpp"
+#include "cpu/piecewise_storage.hpp"
+#include "cpu/residual.hpp"
+#include "cpu/tiling.hpp"
+
+namespace pn::cpu {
+namespace {
+
+// Inputs are joined to this many teams, each with an output of its own; a fixed number, so that sums don't depend on
+// the number of threads.
+constexpr std::int64_t kTeams = 8;
+constexpr std::int64_t kMostSlabRows = 4096;    // of a forward pass: it copies the data, a slab at a time
+constexpr std::int64_t kParallelPoints = 4096;  // fewer are not worth waking other threads
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+// A batch is turned over, so that an input's points are contiguous. Then every input's pieces are built and evaluated;
+// with the residuals, which need all inputs, every input's moments and gradient follow.
+template <class T>
+class ColumnsKernel final : public Kernel<T> {
+ public:
+  ColumnsKernel(const NetworkShape& shape, Isa isa, ThreadPool& pool, std::int64_t batch)
+      : shape_(shape), layout_(parameter_layout(shape)), functions_(table<T>(isa).piecewise), pool_(pool),
+        ranges_(shape), capacity_(std::max<std::int64_t>(batch, 1)), stride_(padded_stride(capacity_)),
+        teams_(Tiling{shape.inputs, std::min(kTeams, shape.inputs)}), x_(shape.inputs * stride_),
+        output_(teams_.parts * stride_), order_(shape.inputs * shape.width) {
+    const std::int64_t usual = 8 * shape.width + 64;
+    for (std::int64_t i = 0; i < shape.inputs; ++i) {
+      blocks_.emplace_back(shape, usual);
+      std::int32_t* order = order_.data() + i * shape.width;
+      std::iota(order, order + shape.width, 0);
+      blocks_.back().pieces.view().order = order;
+    }
+    for (int t = 0; t < pool.threads(); ++t) threads_.emplace_back(shape, functions_.gradient_rows);
+  }
+
+  std::string_view name() const override { return "piecewise_linear"; }
+  void attach(const T* x, std::int64_t rows) override { ranges_.attach(x, rows); }
+
+  double loss_and_gradient(const T* parameters, const Rows<T>& rows, T* gradient) override {
+    range_ = ranges_.of(rows);
+    cells_ = cells_for(rows.count);
+    if (!evaluate(parameters, rows, nullptr)) {
+      std::fill_n(gradient, layout_.size, std::numeric_limits<T>::quiet_NaN());
+      return kNan;
+    }
+    const double loss = residual_in_place(rows, rows.count, output_.data()) / static_cast<double>(rows.count);
+    run(shape_.inputs, rows.count, [&](std::int64_t input, int thread) {
+      add_gradient(parameters, input, rows.count, threads_[static_cast<std::size_t>(thread)], gradient);
+    });
+    return loss;
+  }
+
+  void forward(const T* parameters, const Rows<T>& rows, T* prediction, Activity* activity) override {
+    range_ = ranges_.of(rows);
+    const std::int64_t slab = std::min(capacity_, kMostSlabRows);
+    cells_ = cells_for(std::min(slab, rows.count));
+    for (std::int64_t first = 0; first < rows.count; first += slab) {
+      const Rows<T> part = rows.slice(first, std::min(slab, rows.count - first));
+      const bool finite = evaluate(parameters, part, activity);
+      const double factor = finite ? 1.0 / static_cast<double>(shape_.inputs) : kNan;
+      for (std::int64_t b = 0; b < part.count; ++b) prediction[first + b] = static_cast<T>(output_[b] * factor);
+    }
+  }
+
+ private:
+  struct Block {
+    Block(const NetworkShape& shape, std::int64_t capacity)
+        : pieces(shape.width, shape.hidden_layers, capacity, capacity) {}
+    PieceStore pieces;
+    bool fits = true;
+  };
+  struct Thread {
+    Thread(const NetworkShape& shape, std::int64_t gradient_rows)
+        : build(shape), pieces(PieceStore::for_any(shape)), points(kBlockPoints),
+          moment(2 * (places_capacity(pieces) + 1)), gradient_scratch(gradient_rows * padded_units(shape.width)),
+          place_hit(places_capacity(pieces)), count(places_capacity(pieces) + 1) {}
+    static std::int64_t places_capacity(PieceStore& store) { return 2 * store.view().breakpoint_capacity + 1; }
+    BuildStore<T> build;
+    PieceStore pieces;  // where a block's own store is too small
+    CellStore cells;
+    PointStore points;
+    Buffer<double> moment, gradient_scratch;
+    Buffer<std::uint8_t> place_hit;
+    Buffer<std::int32_t> count;
+  };
+
+  // An odd number of cache lines, so that the inputs of a row don't compete for the same ones.
+  static std::int64_t padded_stride(std::int64_t rows) {
+    constexpr std::int64_t line = 64 / static_cast<std::int64_t>(sizeof(T));
+    return ((rows + line - 1) / line | 1) * line;
+  }
+
+  template <class Task>
+  void run(std::int64_t tasks, std::int64_t rows, Task task) {
+    if (rows * shape_.inputs < kParallelPoints) {
+      for (std::int64_t i = 0; i < tasks; ++i) task(i, 0);
+    } else {
+      pool_.run(tasks, task);
+    }
+  }
+
+  BlockWeights<T> weights(const T* p, std::int64_t input) const {
+    return {1,
+            shape_.width,
+            shape_.hidden_layers,
+            static_cast<std::int32_t>(shape_.activation),
+            at(p, layout_.w1, input),
+            at(p, layout_.b1, input),
+            at(p, layout_.w2, input),
+            at(p, layout_.b2, input),
+            at(p, layout_.output, input)};
+  }
+  template <class P>
+  static P* at(P* flat, const Tensor& tensor, std::int64_t input) {
+    return flat + tensor.offset + input * tensor.rows * tensor.columns;
+  }
+
+  // x_: (inputs, stride).
+  void turn_over(const Rows<T>& rows) {
+    for (std::int64_t b = 0; b < rows.count; ++b) {
+      const T* row = rows.x + rows.row(b) * shape_.inputs;
+      for (std::int64_t i = 0; i < shape_.inputs; ++i) x_[i * stride_ + b] = row[i];
+    }
+  }
+
+  // The undivided output is left in output_: (rows,). False where a parameter is not finite.
+  bool evaluate(const T* parameters, const Rows<T>& rows, Activity* activity) {
+    turn_over(rows);
+    std::atomic<bool> finite{true};
+    run(teams_.parts, rows.count, [&](std::int64_t team, int thread) {
+      double* output = output_.data() + team * stride_;
+      std::fill_n(output, rows.count, 0.0);
+      for (std::int64_t i = teams_.first(team); i < teams_.first(team + 1); ++i) {
+        if (!add_block(parameters, i, rows.count, threads_[static_cast<std::size_t>(thread)], output, activity))
+          finite = false;
+      }
+    });
+    for (std::int64_t team = 1; team < teams_.parts; ++team) {
+      const double* part = output_.data() + team * stride_;
+      for (std::int64_t b = 0; b < rows.count; ++b) output_[b] += part[b];
+    }
+    return finite;
+  }
+
+  // The pieces of an input's block, in its own store or, where that is too small, in the thread's.
+  const Pieces& build(const T* parameters, std::int64_t input, Thread& thread) {
+    Block& block = blocks_[static_cast<std::size_t>(input)];
+    Pieces& own = block.pieces.view();
+    block.fits = functions_.build(weights(parameters, input), range_[input], thread.build.view(), own);
+    return block.fits ? own : build_large(parameters, input, thread);
+  }
+  const Pieces& build_large(const T* parameters, std::int64_t input, Thread& thread) {
+    Pieces& large = thread.pieces.view();
+    large.order = blocks_[static_cast<std::size_t>(input)].pieces.view().order;
+    functions_.build(weights(parameters, input), range_[input], thread.build.view(), large);
+    return large;
+  }
+
+  // Calls body(first point) for each stretch of the input's points, which thread.points then holds.
+  template <class Body>
+  void for_points(std::int64_t input, std::int64_t rows, const Pieces& pieces, const CellTable& cells, Thread& thread,
+                  Body body) {
+    const piecewise::Grid<T> grid = make_grid<T>(range_[input], cells_);
+    functions_.fill_cells(grid, const_cast<Pieces&>(pieces), cells);
+    for (std::int64_t first = 0; first < rows; first += kBlockPoints) {
+      functions_.find(grid, pieces, cells, x_.data() + input * stride_ + first, std::min(kBlockPoints, rows - first),
+                      thread.points.view());
+      body(first);
+    }
+  }
+
+  bool add_block(const T* parameters, std::int64_t input, std::int64_t rows, Thread& thread, double* output,
+                 Activity* activity) {
+    const Pieces& pieces = build(parameters, input, thread);
+    if (!pieces.finite) return false;
+    const CellTable cells = thread.cells.view(cells_);
+    if (activity != nullptr) {
+      std::fill_n(cells.hit, cells_, std::uint8_t{0});
+      std::fill_n(thread.place_hit.data(), places(pieces), std::uint8_t{0});
+    }
+    for_points(input, rows, pieces, cells, thread, [&](std::int64_t first) {
+      functions_.add_values(pieces, cells, thread.points.view(), output + first);
+      if (activity != nullptr) functions_.mark(cells, thread.points.view(), thread.place_hit.data());
+    });
+    if (activity != nullptr) {
+      note_activity(shape_, pieces, cells.hit, thread.place_hit.data(), thread.count.data(), input * shape_.width,
+                    *activity);
+    }
+    return true;
+  }
+
+  void add_gradient(const T* parameters, std::int64_t input, std::int64_t rows, Thread& thread, T* gradient) {
+    Block& block = blocks_[static_cast<std::size_t>(input)];
+    const Pieces& pieces = block.fits ? block.pieces.view() : build_large(parameters, input, thread);
+    const CellTable cells = thread.cells.view(cells_);
+    std::fill_n(thread.moment.data(), 2 * places(pieces), 0.0);
+    for_points(input, rows, pieces, cells, thread, [&](std::int64_t first) {
+      functions_.add_moments(cells, thread.points.view(), thread.points.view().count, 1, output_.data() + first,
+                             thread.moment.data());
+    });
+    functions_.fold(pieces, cells, thread.moment.data());
+    const BlockGradient<T> g{at(gradient, layout_.w1, input), at(gradient, layout_.b1, input),
+                             at(gradient, layout_.w2, input), at(gradient, layout_.b2, input),
+                             at(gradient, layout_.output, input)};
+    functions_.gradient(weights(parameters, input), pieces, thread.moment.data(), thread.gradient_scratch.data(), g);
+  }
+
+  NetworkShape shape_;
+  ParameterLayout layout_;
+  const PiecewiseLinearFunctions<T>& functions_;
+  ThreadPool& pool_;
+  DataRanges<T> ranges_;
+  std::int64_t capacity_, stride_;  // rows of a batch
+  Tiling teams_;
+  Buffer<T> x_;                 // (inputs, stride)
+  Buffer<double> output_;       // (teams, stride)
+  Buffer<std::int32_t> order_;  // (inputs, width)
+  std::vector<Block> blocks_;
+  std::vector<Thread> threads_;
+  const piecewise::Range* range_ = nullptr;  // (inputs,)
+  std::int64_t cells_ = 0;
+};
+
+}  // namespace
+
+template <class T>
+std::unique_ptr<Kernel<T>> make_piecewise_columns_kernel(const NetworkShape& shape, Isa isa, ThreadPool& pool,
+                                                         std::int64_t batch) {
+  return std::make_unique<ColumnsKernel<T>>(shape, isa, pool, batch);
+}
+
+template std::unique_ptr<Kernel<float>> make_piecewise_columns_kernel(const NetworkShape&, Isa, ThreadPool&,
+                                                                      std::int64_t);
+template std::unique_ptr<Kernel<double>> make_piecewise_columns_kernel(const NetworkShape&, Isa, ThreadPool&,
+                                                                       std::int64_t);
+
+}  // namespace pn::cpu

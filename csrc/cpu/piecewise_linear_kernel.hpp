@@ -1,0 +1,21 @@
+// Kernel for blocks with one input and ReLU (LN, LCN), by way of their piecewise-linear functions (kernels.md, section
+// 2).
+#pragma once
+
+#include <memory>
+
+#include "cpu/isa.hpp"
+#include "cpu/kernel.hpp"
+#include "cpu/thread_pool.hpp"
+
+namespace pn::cpu {
+
+// Whether the network has this kernel.
+bool piecewise_linear_applies(const NetworkShape& shape);
+
+// batch: the most rows of one gradient. The pool outlives the kernel.
+template <class T>
+std::unique_ptr<Kernel<T>> make_piecewise_linear_kernel(const NetworkShape& shape, Isa isa, ThreadPool& pool,
+                                                        std::int64_t batch);
+
+}  // namespace pn::cpu

@@ -1,0 +1,221 @@
+"""`pyneedle sweep`, `pyneedle results`, `pyneedle plot`."""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+from support.sweeps import tiny
+from typer.testing import CliRunner
+
+import pyneedle as pn
+from pyneedle.cli import app
+from pyneedle.sweep import read_results
+
+FILE = """
+network = ["LN", "GN"]
+d = { from = 2, to = 4 }
+alpha = 4
+n_samples = 100
+epochs = 2
+repeat = [0, 1]
+"""
+
+
+def run(*args):
+    return CliRunner().invoke(app, [str(a) for a in args])
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "some.toml"
+    path.write_text(FILE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A finished sweep with penalties, a diverged run and two networks."""
+    path = tmp_path_factory.mktemp("store") / "runs.sqlite"
+    sweep = tiny(network=["GN", "LN"], d=[2, 3], repeat=range(3), penalty=[None, pn.L1(1e-6)])
+    (sweep + tiny(d=5, learning_rate=1e38, epochs=9)).run(path)
+    return path
+
+
+def test_sweep(file, tmp_path):
+    result = run("sweep", file, "--store", tmp_path / "a.sqlite", "--threads", 1)
+    assert result.exit_code == 0, result.output
+    assert "12 runs" in result.stdout
+    assert "12 completed" in result.stdout
+    assert result.stderr == ""  # no terminal: no bars
+    frame = read_results(tmp_path / "a.sqlite")
+    assert len(frame) == 12
+    again = run("sweep", file, "--store", tmp_path / "a.sqlite", "--quiet")
+    assert (again.exit_code, again.output) == (0, "")
+    pd.testing.assert_frame_equal(read_results(tmp_path / "a.sqlite"), frame)
+
+
+def test_the_store_is_named_after_the_sweep(file, tmp_path):
+    assert run("sweep", file, "--quiet").exit_code == 0
+    assert len(read_results(tmp_path / "some.sqlite")) == 12
+
+
+def test_dry_run(file, tmp_path):
+    store = tmp_path / "a.sqlite"
+    result = run("sweep", file, "--store", store, "--dry-run", "--threads", 2)
+    assert result.exit_code == 0, result.output
+    assert "12 cells, 0 of them there, 12 to do" in result.stdout
+    assert re.search(r"time    about \S+ s on 2 threads", result.stdout)
+    assert re.search(r"memory  \S+ MB of \S+ GB", result.stdout)
+    assert not store.exists()
+    tiny(repeat=range(2)).run(store)
+    assert "12 cells, 2 of them there, 10 to do" in run("sweep", file, "--store", store, "--dry-run").stdout
+    run("sweep", file, "--store", store, "--quiet")
+    result = run("sweep", file, "--store", store, "--dry-run")
+    assert result.stdout == "12 cells, 12 of them there, 0 to do\n"
+
+
+def test_an_estimate_is_near_the_time_taken(tmp_path):
+    sweep = tiny(network=["LN", "GN"], d=4, n_samples=2000, epochs=60, alpha=20)
+    estimate = sweep.estimate(threads=1)
+    assert [line.runs for line in estimate.shapes] == [1, 1]
+    seconds = sweep.run(tmp_path / "a.sqlite", threads=1)["seconds"].sum()
+    # Wide: the machine may be busy.
+    assert seconds / 20 < estimate.seconds < 20 * seconds
+
+
+BAD = {
+    "some.toml: unknown key 'netwrok'; did you mean 'network'?": ("netwrok = 1\n", [], 2),
+    "some.toml: d must be at least 1, got 0": ('network = "LN"\nd = 0\n', [], 2),
+    "some.toml is not valid TOML": ("network = LN\n", [], 2),
+    "--threads must be at least 1, got 0": (FILE, ["--threads", "0"], 2),
+    "its folder does not exist": (FILE, ["--store", "no/such/runs.sqlite"], 1),
+    "--executor": (FILE, ["--executor", "slurm"], 2),
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_bad_sweeps(message, file):
+    text, options, status = BAD[message]
+    file.write_text(text)
+    result = run("sweep", file, *options)
+    assert result.exit_code == status
+    assert message in re.sub(r"\x1b\[[0-9;]*m", "", result.stderr)
+    assert "Traceback" not in result.output
+
+
+def test_a_sweep_that_is_not_there(tmp_path):
+    result = run("sweep", tmp_path / "no.toml")
+    assert result.exit_code == 1
+    assert "cannot read" in result.stderr
+
+
+def test_failed_runs_fail(file):
+    file.write_text(FILE + 'device = ["cpu", "cuda"]\n')
+    result = run("sweep", file)
+    assert result.exit_code == 1
+    assert "12 completed, 12 failed" in result.stdout
+    assert "LN, d=2, repeat 0: RuntimeError: device 'cuda' is not available" in result.stderr
+    assert "12 of 24 runs failed; they will be tried again" in result.stderr
+
+
+def test_interrupting_the_program(file, tmp_path):
+    file.write_text(FILE + "\n[[grid]]\nepochs = 2\n[[grid]]\nepochs = 1_000_000_000\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pyneedle", "sweep", str(file)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
+    time.sleep(4)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert err.startswith("Error: the sweep was interrupted; what was finished is in ")
+    assert err.count("\n") == 1
+    assert out == ""
+
+
+def test_results(store, tmp_path):
+    result = run("results", store)
+    assert result.exit_code == 0
+    assert "25 runs (24 completed, 1 diverged)" in result.stdout
+    csv, parquet = tmp_path / "a.csv", tmp_path / "a.parquet"
+    assert run("results", store, "--csv", csv).exit_code == 0
+    frame = read_results(store)
+    read = pd.read_csv(csv)
+    assert list(read.columns) == list(frame.columns)
+    for name in ("test_mse", "path_norm", "seconds", "cell", "repeat"):
+        pd.testing.assert_series_equal(read[name], frame[name])  # exact
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    assert run("results", store, "--parquet", parquet).exit_code == 0
+    pd.testing.assert_frame_equal(pd.read_parquet(parquet), frame)
+
+
+def test_results_without_pyarrow(store, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    result = run("results", store, "--parquet", tmp_path / "a.parquet")
+    assert result.exit_code == 1
+    assert 'pip install "pyneedle[parquet]"' in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [["results"], ["plot", "--x", "d"]])
+def test_no_store(command, tmp_path):
+    (tmp_path / "a.csv").write_text("network\n")
+    for name, message in (("a.csv", "is not a store of pyneedle"), ("no.sqlite", "does not exist")):
+        result = run(command[0], tmp_path / name, *command[1:])
+        assert result.exit_code == 1
+        assert message in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+def test_plot(store, tmp_path, suffix):
+    out = tmp_path / f"a.{suffix}"
+    options = ["--x", "d", "--y", "test_mse_original", "--group", "network", "--group", "penalty", "--log-x", "--log-y"]
+    result = run("plot", store, *options, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert out.read_bytes().startswith({"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}[suffix])
+
+
+def test_what_a_plot_shows(store):
+    from pyneedle.sweep import _plot
+
+    frame = read_results(store)
+    frame = frame[frame["d"] < 5]
+    axes = _plot.draw(frame, "d", "test_mse", log_y=True).axes[0]
+    labels = {text.get_text() for text in axes.get_legend().get_texts()}
+    assert labels == {"GN, no penalty", "GN, l1 1e-06", "LN, no penalty", "LN, l1 1e-06"}
+    assert (axes.get_xscale(), axes.get_yscale()) == ("linear", "log")
+    means = {line.get_label(): line for line in axes.get_lines()}
+    part = frame[(frame["network"] == "GN") & (frame["penalty"] == "none")]
+    wanted = part.groupby("d")["test_mse"].apply(lambda values: values.prod() ** (1 / len(values)))
+    assert means["GN, no penalty"].get_xdata().tolist() == [2, 3]
+    assert means["GN, no penalty"].get_ydata() == pytest.approx(wanted.to_numpy())
+    points = [line for line in axes.get_lines() if len(line.get_xdata()) == 6]
+    assert len(points) == 4
+    assert len(axes.containers) == 4  # error bars
+
+
+def test_plots_that_can_not_be(store, tmp_path):
+    for options, message, status in (
+        (["--x", "dd"], "--x must be a column of the results, got 'dd'", 2),
+        (["--x", "d", "--y", "test_mes"], "did you mean 'test_mse'", 2),
+        (["--x", "d", "--group", "net"], "--group must be a column of the results, got 'net'", 2),
+        (["--x", "network"], "--x must be a column of numbers, got 'network'", 2),
+        (["--x", "d", "--out", "a.doc"], "--out must end in one of", 2),
+        (["--x", "strength", "--group", "d", "--log-x", "--y", "best_epoch", "--log-y"], None, 0),
+        (["--x", "d", "--out", tmp_path / "no" / "a.png"], "--out: cannot write", 1),
+    ):
+        result = run("plot", store, *options)
+        assert result.exit_code == status, result.output
+        assert message is None or message in result.stderr
+    (store.parent / "runs.png").unlink()
+    result = run("plot", store, "--x", "d", "--y", "data_seed", "--log-y")
+    assert result.exit_code == 2
+    assert "got none for 'data_seed'" in result.stderr

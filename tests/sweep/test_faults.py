@@ -1,0 +1,167 @@
+"""Sweeps that are killed, interrupted, or hold runs that fail."""
+
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from support.sweeps import same_results, tiny
+
+import pyneedle as pn
+from pyneedle.sweep import StoreError, _work, read_results
+
+# A program that says when it begins; its first argument is the store.
+PROGRAM = """
+import sys
+import pyneedle as pn
+sweep = pn.Sweep(network=["LN", "LCN"], d=[3, 4], alpha=10, n_samples=1000, epochs={epochs}, repeat=range({repeats}))
+print("begin", flush=True)
+sweep.run(sys.argv[1], threads=2)
+"""
+
+
+def start(path, epochs, repeats):
+    code = PROGRAM.format(epochs=epochs, repeats=repeats)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=path.parent,
+    )
+    assert process.stdout.readline() == "begin\n", process.stderr.read()
+    return process
+
+
+def end(process):
+    """The end of a process's standard error, after it has ended."""
+    return process.communicate(timeout=60)[1][-2000:]
+
+
+@pytest.mark.slow
+def test_killed_until_it_is_finished(tmp_path):
+    """SIGKILL at random moments loses no finished run, and leaves what an undisturbed sweep leaves."""
+    path = tmp_path / "a.sqlite"
+    chance = random.Random(1)
+    kills, counts = 0, [0]
+    while True:
+        process = start(path, epochs=40, repeats=8)
+        try:
+            code = process.wait(timeout=chance.uniform(0.05, 1.0))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            kills += 1
+        else:
+            assert code == 0, end(process)
+            break
+        finally:
+            process.communicate()
+        if path.exists():
+            counts.append(len(read_results(path)))
+        assert kills < 60, "no progress"
+    assert counts == sorted(counts)
+    assert kills >= 1
+    settings = {"network": ["LN", "LCN"], "d": [3, 4], "alpha": 10, "n_samples": 1000, "epochs": 40}
+    undisturbed = pn.Sweep(**settings, repeat=range(8)).run(tmp_path / "b.sqlite")
+    assert same_results(read_results(path), undisturbed)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.sqlite", "b.sqlite"]
+
+
+def test_two_drivers_on_one_store(tmp_path):
+    path = tmp_path / "a.sqlite"
+    process = start(path, epochs=100_000, repeats=4)
+    try:
+        limit = time.monotonic() + 30
+        while not (tmp_path / "a.sqlite.lock").exists() and time.monotonic() < limit:
+            time.sleep(0.02)
+        with pytest.raises(StoreError, match=f"is in use by process {process.pid} on "):
+            tiny().run(path)
+    finally:
+        process.kill()
+        process.communicate()
+    assert len(tiny().run(path)) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT])
+def test_interrupted_by_the_keyboard(number, tmp_path):
+    path = tmp_path / "a.sqlite"
+    tiny(repeat=range(3)).run(path)
+    process = start(path, epochs=1_000_000, repeats=4)
+    time.sleep(1.0)
+    began = time.monotonic()
+    process.send_signal(number)
+    error = end(process)
+    assert time.monotonic() - began < 10
+    assert process.returncode != 0
+    assert "KeyboardInterrupt" in error
+    assert len(read_results(path)) == 3
+    assert [file.name for file in tmp_path.iterdir()] == ["a.sqlite"]
+
+
+def test_interrupted_in_this_process(tmp_path):
+    """What was finished when Ctrl-C came is stored, and the threads have ended."""
+    path = tmp_path / "a.sqlite"
+    sweep = tiny(repeat=range(3)) + tiny(d=4, alpha=50, epochs=10_000_000, n_samples=1000)
+    before = threading.active_count()
+    timer = threading.Timer(1.5, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run(path, threads=2)
+    timer.join()
+    assert threading.active_count() == before
+    assert len(read_results(path)) == 3
+    assert len(tiny(repeat=range(4)).run(path)) == 4
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """Runs with repeat 2 fail while the list is empty, and say how often they were tried."""
+    tried = []
+    mended = []
+    train = _work.train_ensemble
+
+    def fail(runs, *args, **more):
+        if not mended and any(run.seed == 2 for run in runs):
+            tried.append(len(runs))
+            raise MemoryError("no more of it")
+        return train(runs, *args, **more)
+
+    monkeypatch.setattr(_work, "train_ensemble", fail)
+    return tried, mended
+
+
+def test_a_failed_run_is_recorded_and_tried_again(tmp_path, broken):
+    path = tmp_path / "a.sqlite"
+    tried, mended = broken
+    sweep = tiny(repeat=range(8))
+    frame = sweep.run(path, threads=1)
+    assert frame["status"].tolist() == ["completed"] * 2 + ["failed"] + ["completed"] * 5
+    assert frame["error"][2] == "MemoryError: no more of it"
+    assert frame.loc[[2], ["train_mse", "test_mse_original", "path_norm", "seconds"]].isna().all(axis=None)
+    assert tried[-1] == 1  # in the end alone, so that no other run fails with it
+    again = sweep.run(path, threads=1)
+    assert again["status"].tolist() == frame["status"].tolist()
+    assert again["finished_at"].drop(2).equals(frame["finished_at"].drop(2))
+    assert sweep.estimate(path).failed == 1
+    mended.append(True)
+    assert sweep.run(path)["status"].tolist() == ["completed"] * 8
+    assert same_results(sweep.run(path), sweep.run(tmp_path / "b.sqlite"))
+
+
+def test_a_run_beyond_memory_fails_and_the_others_go_on(tmp_path):
+    huge = tiny(network="GN", d=20_000, alpha=50, epochs=1)
+    frame = (tiny(network=["GN", "LN"], repeat=range(3)) + huge).run(tmp_path / "a.sqlite")
+    failed = frame[frame["status"] == "failed"]
+    assert len(failed) == 1
+    assert failed["d"].item() == 20_000
+    assert "MemoryError" in failed["error"].item()
+    assert (frame["status"] == "completed").sum() == 6
+
+
+def test_a_device_that_is_not_there(tmp_path):
+    frame = tiny(device=["cuda", "cpu"]).run(tmp_path / "a.sqlite")
+    assert frame["status"].tolist() == ["failed", "completed"]
+    assert "cuda" in frame["error"][0]

@@ -1,0 +1,93 @@
+"""The Ray executor, on a real cluster on this machine."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from support.sweeps import same_results, tiny
+
+import pyneedle as pn
+from pyneedle.sweep import read_results
+
+MARK = "PYNEEDLE_TEST_OF_RAY"
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A cluster of two workers."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed")
+    os.environ[MARK] = str(os.getpid())
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield ray
+    ray.shutdown()
+    del os.environ[MARK]
+
+
+def busy_workers():
+    """Processes of this cluster that run a task of ours."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            busy = folder.name.isdigit() and (folder / "cmdline").read_bytes().startswith(b"ray::LN")
+            if busy and f"{MARK}={os.getpid()}".encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+        except OSError:  # it has ended
+            continue
+    return found
+
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+
+def test_same_results_as_local(cluster, tmp_path):
+    sweep = tiny(network=["GN", "LCN", "LN"], d=[2, 3], repeat=range(4), penalty=[None, pn.L2(1e-6)])
+    a = sweep.run(tmp_path / "a.sqlite", executor="ray")
+    b = sweep.run(tmp_path / "b.sqlite")
+    assert same_results(a, b)
+
+
+def test_a_worker_killed_in_the_middle(cluster, tmp_path):
+    sweep = tiny(alpha=50, n_samples=2000, epochs=150, repeat=range(8))
+    killed = []
+
+    def kill():
+        limit = time.monotonic() + 60
+        while not killed and time.monotonic() < limit:
+            time.sleep(0.3)
+            for process in busy_workers()[:1]:
+                os.kill(process, signal.SIGKILL)
+                killed.append(process)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    a = sweep.run(tmp_path / "a.sqlite", executor="ray")
+    killer.join()
+    assert killed
+    assert same_results(a, sweep.run(tmp_path / "b.sqlite"))
+
+
+def test_a_run_that_always_kills_its_worker_is_recorded(cluster, tmp_path, monkeypatch):
+    from pyneedle.sweep import _ray
+
+    def train_task(cells, threads, keep, version):
+        if any(cell.repeat == 1 for cell in cells):
+            os._exit(1)
+        from pyneedle.sweep import _ray as there
+
+        return there.train_task(cells, threads, keep, version)
+
+    monkeypatch.setattr(_ray, "train_task", train_task)
+    frame = tiny(repeat=range(3)).run(tmp_path / "a.sqlite", executor="ray")
+    assert frame["status"].tolist() == ["completed", "failed", "completed"]
+    assert "tried 3 times" in frame["error"][1]
+    assert read_results(tmp_path / "a.sqlite")["status"].tolist() == ["completed", "failed", "completed"]
+
+
+def test_without_ray(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ImportError, match=r'executor "ray" needs Ray: pip install "pyneedle\[ray\]"'):
+        tiny().run(tmp_path / "a.sqlite", executor="ray")
