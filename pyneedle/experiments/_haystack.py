@@ -136,10 +136,10 @@ def _analyse(session: "Session", protocol: HaystackProtocol, _: "Overlay | None"
             fits[series.label(protocol)] = line
         last = part.iloc[-1]
         text = {"about": "about ", "more": "more than ", "at most": "at most "}[last["known"]]
-        rows = count(round(last["n_samples_needed"], -1))
+        found = count(round(last["n_samples_needed"], -1))
         comparisons.append(
             Comparison(
-                f"{series.label(protocol)}: exponent of N against d; {text}{rows} samples at d = {last['d']}",
+                f"{series.label(protocol)}: exponent of N against d; {text}{found} samples at d = {last['d']}",
                 float("nan") if line is None else line.slope,
                 float("nan") if line is None else line.error,
                 protocol=f"ours: test error {protocol.target_error:g}, {protocol.epochs} epochs, α {protocol.alpha}",

@@ -12,7 +12,7 @@ ALL_D = tuple(range(4, 61, 4))
 LADDER = (*(digit * 10**k for k in (3, 4, 5) for digit in (1, 3, 5, 7)), 10**6)
 
 AGAINST_D: Mapping[PresetName, Protocol] = {
-    "quick": Protocol(d=(4, 8, 12, 16, 20), n_samples=(10_000,), epochs=150, repeats=2, alpha=20, l1=1e-7),
+    "quick": Protocol(d=(4, 8, 12, 16, 20), n_samples=(10_000,), epochs=150, repeats=3, alpha=20, l1=1e-7),
     "laptop": Protocol(d=ALL_D, gn_d=(4, 8, 12, 16, 20), n_samples=(10_000,), epochs=500, repeats=3),
     "paper": Protocol(d=ALL_D, n_samples=(100_000,), epochs=1000, repeats=4),
 }
