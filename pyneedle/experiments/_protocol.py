@@ -35,7 +35,7 @@ class Protocol:
     Raises
     ------
     TypeError, ValueError
-        Where a value is no integer, or below 1.
+        Where a value is no integer, or below 1; where a strength is no real number, negative or infinite.
     """
 
     d: tuple[int, ...]
@@ -59,6 +59,11 @@ class Protocol:
                 raise ValueError(f"{name} must have at least one value, got {values!r}")
         for name in ("epochs", "repeats", "alpha"):
             object.__setattr__(self, name, _checks.integer(name, getattr(self, name)))
+        for name in ("l1", "l2", "path_norm"):
+            value = _checks.real(name, getattr(self, name))
+            if not 0.0 <= value < float("inf"):
+                raise ValueError(f"{name} must be finite and not negative, got {value}")
+            object.__setattr__(self, name, value)
 
     def inputs(self, network: str) -> tuple[int, ...]:
         """The numbers of inputs that a network is trained with."""
