@@ -3,15 +3,16 @@
 A unit of the second hidden layer is dead (inactive on all validation rows), on (active on all: linear), or mixed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.ticker import FixedLocator
 
 from pyneedle._optimizers import Adam
 from pyneedle.experiments import _style
-from pyneedle.experiments._curves import TEST_ERROR, TRAIN_ERROR, ordinate
+from pyneedle.experiments._curves import TEST_ERROR, TRAIN_ERROR
 from pyneedle.experiments._experiment import Analysis, Comparison, Experiment
 from pyneedle.experiments._presets import AGAINST_D
 from pyneedle.experiments._protocol import PresetName, Protocol, differences
@@ -136,13 +137,22 @@ def _draw(analysis: Analysis, protocol: Protocol, _: "Overlay | None") -> "Figur
         _style.curve(errors, last["d"], last[TEST_ERROR], BLACK)
         errors.set_yscale("log")
         errors.set_xlabel("number of inputs $d$")
+        errors.set_xlim(inputs.get_xlim())
+        for axes in (inputs, errors):
+            axes.xaxis.set_major_locator(FixedLocator(_ticks(protocol.inputs("GN"))))
     grid[0, 0].set_ylabel("share of layer 2")
     grid[1, 0].set_ylabel("share of layer 2")
-    grid[2, 0].set_ylabel(ordinate(TEST_ERROR))
+    grid[2, 0].set_ylabel("mean squared error")
     handles = grid[0, 0].get_legend_handles_labels()[0]
     keys = [_style.line_key("test", _style.TEST), _style.line_key("train", _style.TRAIN)]
     figure.legend(handles=[*handles, *keys], loc="outside upper center", ncols=len(handles) + len(keys), frameon=False)
     return figure
+
+
+def _ticks(values: Sequence[int]) -> list[int]:
+    """At most five of the values, the last one among them."""
+    ordered = sorted(values)
+    return ordered[::-1][:: -(-len(ordered) // 5)]
 
 
 def _shares(axes: "Axes", part: "pd.DataFrame", x: str) -> None:

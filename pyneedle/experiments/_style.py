@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,7 @@ TRAIN, TEST, FIT = (0, (4, 2)), "-", (0, (1, 1.5))
 _MOST_TICKS = 8
 # Decades of an axis from which on its labels are powers of ten alone.
 _MANY_DECADES = 2.0
+_LEAST_SPAN = 10.0
 
 
 @contextlib.contextmanager
@@ -104,7 +106,12 @@ def key(look: Look, label: str) -> Line2D:
 
 def line_key(label: str, linestyle: Any, colour: str = "0.25", width: float = 1.3) -> Line2D:
     """The entry of a legend for a kind of line."""
-    return Line2D([], [], color=colour, linestyle=linestyle, linewidth=width, label=label)
+    return Line2D([], [], color=colour, linestyle=linestyle, linewidth=width, label=typeset(label))
+
+
+def typeset(text: str) -> str:
+    """Numbers with a minus sign instead of a hyphen."""
+    return re.sub(r"(?<= )-(?=\d)", "−", text)
 
 
 def marker_key(label: str, marker: str = "x") -> Line2D:
@@ -127,6 +134,9 @@ def log_axes(axes: Axes, ticks: Sequence[float] | None = None) -> None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
     low, high = axes.get_ylim()
+    # Noise of a nearly constant quantity must not fill the axes.
+    stretch = max(1.0, np.sqrt(_LEAST_SPAN * low / high))
+    low, high = axes.set_ylim(low / stretch, high * stretch)
     if np.log10(high / low) < _MANY_DECADES:
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
