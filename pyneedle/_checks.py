@@ -59,16 +59,16 @@ def choice(name: str, value: object, choices: Iterable[str]) -> str:
 
 def float_dtype(name: str, value: DTypeLike) -> np.dtype[Any]:
     """float32 or float64 in this machine's byte order."""
-    message = f"{name} must be float32 or float64, got {value!r}"
+    wanted = "must be float32 or float64, got"  # printing a dtype takes longer than all checks of a call
     # None would silently mean float64 to numpy.
     if value is None:
-        raise TypeError(message)
+        raise TypeError(f"{name} {wanted} {value!r}")
     try:
         dtype = np.dtype(value)
     except TypeError:
-        raise TypeError(message) from None
+        raise TypeError(f"{name} {wanted} {value!r}") from None
     if dtype not in _DTYPES:
-        raise ValueError(message)
+        raise ValueError(f"{name} {wanted} {value!r}")
     # Not `dtype`, which may be an equal one (from a pickle), or float32 of another name.
     return _DTYPES[_DTYPES.index(dtype)]
 

@@ -38,6 +38,12 @@ def batch_size(n_samples: int) -> int:
     return max(1, 4 * _checks.integer("n_samples", n_samples) // 5 // 100)
 
 
+def check_device(device: Device) -> None:
+    """RuntimeError where this machine or this build does not have the device."""
+    if device == "cuda":
+        raise RuntimeError("device 'cuda' is not available: this build of pyneedle has no CUDA module")
+
+
 @dataclass(frozen=True, eq=False)
 class Run:
     """One training run: the arguments of `train`, checked, for `train_ensemble`.
@@ -120,8 +126,7 @@ class Run:
             self._check_initial(self.initial)
         _checks.choice("kernel", self.kernel, ("auto", *self.network.kernels))
         _checks.choice("device", self.device, ("cpu", "cuda"))
-        if self.device == "cuda":
-            raise RuntimeError("device 'cuda' is not available: this build of pyneedle has no CUDA module")
+        check_device(self.device)
         object.__setattr__(self, "shuffle", _checks.flag("shuffle", self.shuffle))
         object.__setattr__(self, "keep_state", _checks.flag("keep_state", self.keep_state))
         if self.resume is not None:

@@ -4,7 +4,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from pyneedle import _checks, _datasets
@@ -185,10 +185,10 @@ class Cell:
 
         The batch is the number of rows, so that "ratio" and the number that it stands for are one cell.
         """
-        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain = {name: getattr(self, name) for name in _FIELDS}
         plain["batch"] = self.batch_size
         plain["penalty"] = None if self.penalty is None else [self.penalty.kind, self.penalty.strength]
-        plain["optimizer"] = asdict(self.optimizer)
+        plain["optimizer"] = dict(vars(self.optimizer))
         return {"version": _CONTENT_VERSION, **plain}
 
     @classmethod
@@ -257,6 +257,9 @@ class Cell:
             device=self.device,
             shuffle=self.shuffle,
         )
+
+
+_FIELDS = tuple(f.name for f in fields(Cell))
 
 
 def _make_network(cell: Cell) -> Network:

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pyneedle._training import check_device
 from pyneedle.sweep._cell import Cell
+from pyneedle.sweep._checkpoint import Checkpoints
 from pyneedle.sweep._cost import Speeds
 from pyneedle.sweep._executor import Executor, Job
 from pyneedle.sweep._outcome import Keep, Outcome
@@ -23,6 +25,7 @@ class Settings:
     progress: bool
     threads: int
     keep: Keep
+    checkpoint_seconds: float
 
 
 def make_executor(name: ExecutorName, job: Job) -> Executor:
@@ -55,14 +58,21 @@ def drive(cells: Sequence[Cell], store: Store, settings: Settings) -> None:
     ------
     KeyboardInterrupt
         On Ctrl-C; what was finished is stored.
+    RuntimeError
+        Where this machine does not have the device of a cell that it would train; nothing was trained then.
     StoreError
         Where the store can't be written.
     """
+    checkpoints = Checkpoints(store.path, settings.checkpoint_seconds, store.holder)
     missing = missing_cells(cells, store, settings.keep)
+    checkpoints.clean(store.finished() - {cell.id for cell in missing})
     if not missing:
         return
+    if settings.executor == "local":  # the workers of a cluster may have what this machine lacks
+        for device in sorted({cell.device for cell in missing}):
+            check_device(device)
     speeds = Speeds()
-    job = Job(missing, settings.keep, settings.threads, speeds)
+    job = Job(missing, settings.keep, settings.threads, speeds, checkpoints)
     left = len(missing)
     # Not at the top: it imports rich, which a worker of a cluster has no use for.
     from pyneedle.sweep._progress import Display
@@ -79,6 +89,7 @@ def drive(cells: Sequence[Cell], store: Store, settings: Settings) -> None:
             left -= len(outcomes)
             for outcome in outcomes:
                 _learn(speeds, outcome)
+            _remove_checkpoints(checkpoints, outcomes, store)
             display.update(outcomes, executor.members())
 
         try:
@@ -88,6 +99,14 @@ def drive(cells: Sequence[Cell], store: Store, settings: Settings) -> None:
             executor.stop()
             collect(0.0)
             raise
+
+
+def _remove_checkpoints(checkpoints: Checkpoints, outcomes: Sequence[Outcome], store: Store) -> None:
+    there = [outcome.cell for outcome in outcomes if outcome.status != "failed" and checkpoints.exists(outcome.cell)]
+    if there:
+        store.sync()  # until then the checkpoint is what survives the machine
+    for cell in there:
+        checkpoints.remove(cell)
 
 
 def _learn(speeds: Speeds, outcome: Outcome) -> None:

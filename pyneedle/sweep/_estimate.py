@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pyneedle._training import train_ensemble
+from pyneedle._training import check_device, train_ensemble
 from pyneedle.sweep import _memory
 from pyneedle.sweep._cell import Cell
 from pyneedle.sweep._cost import Speeds, dataset_bytes, run_bytes, shape_of
@@ -85,6 +85,8 @@ def estimate(cells: Sequence[Cell], missing: Sequence[Cell], failed: int, thread
     threads : int
         That will train.
     """
+    for device in sorted({cell.device for cell in missing}):
+        check_device(device)
     speeds = Speeds()
     shapes: dict[object, list[Cell]] = {}
     for cell in missing:

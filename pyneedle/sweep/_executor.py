@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from pyneedle.sweep._cell import Cell
+from pyneedle.sweep._checkpoint import Checkpoints
 from pyneedle.sweep._cost import Speeds
 from pyneedle.sweep._outcome import Keep, Outcome
 
@@ -36,12 +37,15 @@ class Job:
         To use at a time, on this machine.
     speeds : Speeds
         Shared with the driver, which teaches it every outcome.
+    checkpoints : Checkpoints, optional
+        Where long runs are put down.
     """
 
     cells: Sequence[Cell]
     keep: Keep
     threads: int
     speeds: Speeds
+    checkpoints: Checkpoints | None = None
 
 
 class Executor(Protocol):

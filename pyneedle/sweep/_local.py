@@ -109,7 +109,8 @@ class LocalExecutor:
 
         with self._lock:
             self._members[task] = [Member(task.cells[0])]
-        return train_cells(task.cells, self._datasets, task.threads, self._job.keep, report)
+        job = self._job
+        return train_cells(task.cells, self._datasets, task.threads, job.keep, report, job.checkpoints, job.speeds)
 
 
 def _member(cell: Cell, snapshot: Progress) -> Member:

@@ -35,8 +35,9 @@ class StoreLock:
                 break
             os.close(descriptor)
         self._descriptor: int | None = descriptor
+        self.holder = f"process {os.getpid()} on {socket.gethostname()}"
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        os.write(descriptor, self.holder.encode())
 
     def release(self) -> None:
         """Let go; a second call does nothing."""

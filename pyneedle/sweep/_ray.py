@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pyneedle import _native
 from pyneedle.sweep import _memory
 from pyneedle.sweep._cell import Cell
+from pyneedle.sweep._checkpoint import Checkpoints
 from pyneedle.sweep._cost import dataset_bytes, run_bytes
 from pyneedle.sweep._data import DatasetCache
 from pyneedle.sweep._executor import Job, Member
@@ -123,7 +124,9 @@ class RayExecutor:
             # More than any node has would wait for ever.
             memory = min(run_bytes(cells[0]) + dataset_bytes(cells[0]), self._node_memory)
             remote = self._remote.options(num_cpus=task.threads, memory=memory, name=cells[0].label)
-            self._in_flight[remote.remote(cells, task.threads, self._job.keep, _native.__version__)] = task
+            job = self._job
+            reference = remote.remote(cells, task.threads, job.keep, _native.__version__, job.checkpoints)
+            self._in_flight[reference] = task
 
     def _share(self, cell: Cell) -> int:
         """Processors for a task: more than one only where a cluster would be idle otherwise and the run is long."""
@@ -157,7 +160,9 @@ class RayExecutor:
 _datasets: DatasetCache | None = None
 
 
-def train_task(cells: Sequence[Cell], threads: int, keep: Keep, version: str) -> list[Outcome]:
+def train_task(
+    cells: Sequence[Cell], threads: int, keep: Keep, version: str, checkpoints: Checkpoints | None = None
+) -> list[Outcome]:
     """Train cells in a worker process, which keeps the data sets for its next tasks.
 
     Raises
@@ -170,4 +175,6 @@ def train_task(cells: Sequence[Cell], threads: int, keep: Keep, version: str) ->
         raise RuntimeError(f"the driver has pyneedle {version}, this worker {_native.__version__}")
     if _datasets is None:
         _datasets = DatasetCache(int(_CACHE_SHARE * _memory.available()))
-    return train_cells(cells, _datasets, threads, keep)
+    if checkpoints is not None and not checkpoints.reachable():
+        checkpoints = None  # a worker on another machine, which has its own file system
+    return train_cells(cells, _datasets, threads, keep, checkpoints=checkpoints)

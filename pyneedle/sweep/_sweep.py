@@ -155,6 +155,7 @@ class Sweep:
         threads: int | None = None,
         history: bool = True,
         parameters: bool = False,
+        checkpoint_seconds: float = 60.0,
     ) -> "pd.DataFrame":
         """Train the cells whose results the store does not have, and return all results.
 
@@ -176,6 +177,10 @@ class Sweep:
             Also store losses and counts of units of every epoch; `pyneedle.sweep.Store.arrays` reads them.
         parameters : bool
             Also store the best parameters. Finished runs that lack what is asked for are run again.
+        checkpoint_seconds : float
+            About how often a long run is put down in a file beside the store, from which it goes on bitwise when the
+            program was killed; infinity for never. The file is removed when the run is stored. One that is damaged, or
+            was computed by another version, level or processor, is not used, with a RuntimeWarning.
 
         Returns
         -------
@@ -195,7 +200,10 @@ class Sweep:
         """
         _checks.choice("executor", executor, EXECUTORS)
         keep = Keep(_checks.flag("history", history), _checks.flag("parameters", parameters))
-        settings = Settings(executor, _checks.flag("progress", progress), _checks.threads(threads), keep)
+        interval = _checks.real("checkpoint_seconds", checkpoint_seconds)
+        if not interval > 0.0:
+            raise ValueError(f"checkpoint_seconds must be above 0, got {checkpoint_seconds}")
+        settings = Settings(executor, _checks.flag("progress", progress), _checks.threads(threads), keep, interval)
         _native.active_level()  # an impossible PYNEEDLE_ISA should be known before a file is made
         with Store(path, write=True) as store:
             drive(self.cells, store, settings)

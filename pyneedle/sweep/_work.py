@@ -5,8 +5,11 @@ from collections.abc import Callable, Sequence
 from pyneedle._native import Progress
 from pyneedle._training import train_ensemble
 from pyneedle.sweep._cell import Cell
+from pyneedle.sweep._checkpoint import Checkpoints
+from pyneedle.sweep._cost import Speeds
 from pyneedle.sweep._data import DatasetCache
 from pyneedle.sweep._outcome import Keep, Outcome, failure, make_outcome
+from pyneedle.sweep._segments import train_segments
 
 Report = Callable[[list[Progress]], object]
 
@@ -16,7 +19,13 @@ class Stopped(Exception):  # noqa: N818 - a request, not an error
 
 
 def train_cells(
-    cells: Sequence[Cell], datasets: DatasetCache, threads: int, keep: Keep, report: Report | None = None
+    cells: Sequence[Cell],
+    datasets: DatasetCache,
+    threads: int,
+    keep: Keep,
+    report: Report | None = None,
+    checkpoints: Checkpoints | None = None,
+    speeds: Speeds | None = None,
 ) -> list[Outcome]:
     """Train cells of one shape as an ensemble; an error is recorded for the run that has it, and for no other.
 
@@ -32,6 +41,10 @@ def train_cells(
         Which arrays go into the outcomes.
     report : callable, optional
         Given snapshots of the runs a few times a second; may raise `Stopped`.
+    checkpoints : Checkpoints, optional
+        Where a run that has the call to itself is put down while it lasts.
+    speeds : Speeds, optional
+        For how long the first piece of such a run should be.
 
     Returns
     -------
@@ -44,21 +57,33 @@ def train_cells(
         By `report`, or where the runs were interrupted otherwise.
     """
     try:
-        return _train(cells, datasets, threads, keep, report)
+        return _train(cells, datasets, threads, keep, report, checkpoints, speeds)
     except Stopped:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, it is recorded, and the other runs go on
         if len(cells) == 1:
             return [failure(cells[0], error)]
-    return [outcome for cell in cells for outcome in train_cells([cell], datasets, threads, keep, report)]
+    alone = (train_cells([cell], datasets, threads, keep, report, checkpoints, speeds) for cell in cells)
+    return [outcome for outcomes in alone for outcome in outcomes]
 
 
 def _train(
-    cells: Sequence[Cell], datasets: DatasetCache, threads: int, keep: Keep, report: Report | None
+    cells: Sequence[Cell],
+    datasets: DatasetCache,
+    threads: int,
+    keep: Keep,
+    report: Report | None,
+    checkpoints: Checkpoints | None,
+    speeds: Speeds | None,
 ) -> list[Outcome]:
     data = [datasets.get(cell) for cell in cells]
     runs = [cell.make_run(dataset) for cell, dataset in zip(cells, data, strict=True)]
-    fits = train_ensemble(runs, threads, progress=report or False)
+    if checkpoints is not None and len(cells) == 1:
+        # Speeds are those of one thread: a run with more has shorter first segments.
+        epoch_seconds = (speeds or Speeds()).seconds(cells[0]) / cells[0].epochs
+        fits = [train_segments(cells[0], runs[0], threads, report, checkpoints, epoch_seconds)]
+    else:
+        fits = train_ensemble(runs, threads, progress=report or False)
     if any(fit.status == "interrupted" for fit in fits):
         raise Stopped
     return [

@@ -114,12 +114,21 @@ def test_a_sweep_that_is_not_there(tmp_path):
 
 
 def test_failed_runs_fail(file):
-    file.write_text(FILE + 'device = ["cpu", "cuda"]\n')
+    huge = '[[grid]]\n[[grid]]\nnetwork = "GN"\nd = 20_000\nalpha = 50\n'
+    file.write_text(FILE + huge)
     result = run("sweep", file)
     assert result.exit_code == 1
-    assert "12 completed, 12 failed" in result.stdout
-    assert "LN, d=2, repeat 0: RuntimeError: device 'cuda' is not available" in result.stderr
-    assert "12 of 24 runs failed; they will be tried again" in result.stderr
+    assert "12 completed, 2 failed" in result.stdout
+    assert "GN, d=20000, repeat 0: MemoryError" in result.stderr
+    assert "2 of 14 runs failed; they will be tried again" in result.stderr
+
+
+def test_a_device_that_is_not_there(file, tmp_path):
+    file.write_text(FILE + 'device = ["cpu", "cuda"]\n')
+    for options in ([], ["--dry-run"]):
+        result = run("sweep", file, *options)
+        assert result.exit_code == 1
+        assert "device 'cuda' is not available: this build of pyneedle has no CUDA module" in result.stderr
 
 
 def test_interrupting_the_program(file, tmp_path):

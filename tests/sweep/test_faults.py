@@ -11,7 +11,7 @@ import pytest
 from support.sweeps import same_results, tiny
 
 import pyneedle as pn
-from pyneedle.sweep import StoreError, _work, read_results
+from pyneedle.sweep import StoreError, _segments, _work, read_results
 
 # A program that says when it begins; its first argument is the store.
 PROGRAM = """
@@ -129,7 +129,8 @@ def broken(monkeypatch):
             raise MemoryError("no more of it")
         return train(runs, *args, **more)
 
-    monkeypatch.setattr(_work, "train_ensemble", fail)
+    for module in (_work, _segments):
+        monkeypatch.setattr(module, "train_ensemble", fail)
     return tried, mended
 
 
@@ -162,6 +163,9 @@ def test_a_run_beyond_memory_fails_and_the_others_go_on(tmp_path):
 
 
 def test_a_device_that_is_not_there(tmp_path):
-    frame = tiny(device=["cuda", "cpu"]).run(tmp_path / "a.sqlite")
-    assert frame["status"].tolist() == ["failed", "completed"]
-    assert "cuda" in frame["error"][0]
+    path = tmp_path / "a.sqlite"
+    sweep = tiny(device=["cpu", "cuda"])
+    for attempt in (sweep.run, sweep.estimate):
+        with pytest.raises(RuntimeError, match="device 'cuda' is not available"):
+            attempt(path)
+    assert len(read_results(path)) == 0  # the other run was not trained either

@@ -73,12 +73,12 @@ def test_a_worker_killed_in_the_middle(cluster, tmp_path):
 def test_a_run_that_always_kills_its_worker_is_recorded(cluster, tmp_path, monkeypatch):
     from pyneedle.sweep import _ray
 
-    def train_task(cells, threads, keep, version):
+    def train_task(cells, *args):
         if any(cell.repeat == 1 for cell in cells):
             os._exit(1)
         from pyneedle.sweep import _ray as there
 
-        return there.train_task(cells, threads, keep, version)
+        return there.train_task(cells, *args)
 
     monkeypatch.setattr(_ray, "train_task", train_task)
     frame = tiny(repeat=range(3)).run(tmp_path / "a.sqlite", executor="ray")
