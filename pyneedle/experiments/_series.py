@@ -81,7 +81,4 @@ def penalty_label(protocol: Protocol, name: str) -> str:
 
 def joined(sweeps: Sequence[Sweep]) -> Sweep:
     """One sweep of them all."""
-    total = sweeps[0]
-    for sweep in sweeps[1:]:
-        total += sweep
-    return total
+    return Sweep.from_cells(cell for sweep in sweeps for cell in sweep.cells)
