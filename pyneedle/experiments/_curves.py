@@ -186,7 +186,8 @@ def _draw(curves: Curves, analysis: Analysis, protocol: Protocol, overlay: "Over
         line = analysis.fits.get(series.label(protocol))
         if line is not None:
             _style.fitted(axes, line, series.look)
-            keys.append(_style.line_key(f"{series.label(protocol)}: slope {line}", _style.FIT, series.look.colour, 1.7))
+            whose = f"{series.label(protocol)}: " if len(curves.fitted) > 1 else ""
+            keys.append(_style.line_key(f"{whose}slope {line}", _style.FIT, series.look.colour, 1.7))
     ticks = analysis.frame["d"].tolist()
     if overlay is not None and curves.x == "d" and curves.y == TEST_ERROR:
         others: set[int] = set()

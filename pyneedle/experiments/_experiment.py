@@ -25,8 +25,8 @@ class Comparison:
     ----------
     quantity : str
         What was computed.
-    value : float
-        In this run; NaN where there was not enough to compute it from.
+    value : float or None
+        In this run; NaN where there was not enough to compute it from, None where nothing is run for it.
     error : float
         Standard error of `value`; NaN where there is none.
     published : float or None
@@ -38,7 +38,7 @@ class Comparison:
     """
 
     quantity: str
-    value: float
+    value: float | None
     error: float = float("nan")
     published: float | None = None
     source: str = ""

@@ -136,7 +136,7 @@ def _analyse(session: "Session", protocol: HaystackProtocol, _: "Overlay | None"
             fits[series.label(protocol)] = line
         last = part.iloc[-1]
         text = {"about": "about ", "more": "more than ", "at most": "at most "}[last["known"]]
-        found = count(round(last["n_samples_needed"], -1))
+        found = count(10 * round(last["n_samples_needed"] / 10.0))
         comparisons.append(
             Comparison(
                 f"{series.label(protocol)}: exponent of N against d; {text}{found} samples at d = {last['d']}",

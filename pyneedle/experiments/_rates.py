@@ -71,7 +71,7 @@ def _analyse(session: "Session", protocol: RatesProtocol, _: "Overlay | None") -
     paper = PROTOCOLS["paper"]
     frames, fits = [], {}
     comparisons = [
-        Comparison(f"theory: {rate}", number.value, published=number.value, source=number.source, protocol="no run")
+        Comparison(f"theory: {rate}", None, published=number.value, source=number.source, protocol="–")  # noqa: RUF001
         for rate in ("b1", "b2", "gamma")
         for number in (NUMBERS[f"rates.theory.{rate}"],)
     ]

@@ -42,6 +42,8 @@ def print_result(result: "Result", console: "Console") -> None:
 
 def value_text(line: Comparison) -> str:
     """A value with its standard error."""
+    if line.value is None:
+        return "–"  # noqa: RUF001
     if math.isnan(line.value):
         return "too few points"
     if line.value >= 100.0:
