@@ -94,7 +94,7 @@ def _draw(analysis: Analysis, protocol: Protocol, _: "Overlay | None") -> "Figur
             np.maximum(image / top, _SMALL), cmap="gray_r", norm=LogNorm(_SMALL, 1.0), aspect="auto",
             interpolation="nearest", extent=(0.5, d + 0.5, groups * _GROUP, 0),
         )  # fmt: skip
-        one.set_title(f"({'abcde'[i]}) {label.replace('GN, ', '', 1) if i == 0 else label}", fontsize=10)
+        one.set_title(f"({'abcde'[i]}) {label}", fontsize=10)
         one.set_xlabel("input")
         one.set_xticks(sorted({1, d // 4, d // 2, 3 * d // 4, d} - {0}))
     axes[0].set_ylabel("unit of the first hidden layer")
