@@ -7,6 +7,7 @@ import typer
 import pyneedle
 from pyneedle.cli.bench import bench
 from pyneedle.cli.doctor import doctor
+from pyneedle.cli.reproduce import reproduce
 from pyneedle.cli.results import plot, results
 from pyneedle.cli.sweep import sweep
 from pyneedle.cli.train import train
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(sweep)
+app.command()(reproduce)
 app.command()(results)
 app.command()(plot)
 app.command()(doctor)

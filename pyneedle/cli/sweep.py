@@ -55,7 +55,7 @@ def sweep(
     path = file.with_suffix(".sqlite") if store is None else store
     if dry_run:
         with failures("the estimate failed"):
-            _print_estimate(plan.estimate(path, threads, history, parameters))
+            print_estimate(plan.estimate(path, threads, history, parameters))
         return
     try:
         with failures("the sweep failed"):
@@ -74,7 +74,8 @@ def sweep(
         )
 
 
-def _print_estimate(estimate: Estimate) -> None:
+def print_estimate(estimate: Estimate) -> None:
+    """Print how many cells there are to do, and what they will take."""
     console = Console(highlight=False, soft_wrap=True)
     missing = estimate.cells - estimate.finished
     console.print(f"{estimate.cells} cells, {estimate.finished} of them there, {missing} to do", end="")

@@ -1,0 +1,105 @@
+"""`pyneedle reproduce`."""
+
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from pyneedle.cli._errors import bad_usage, fail, failures
+from pyneedle.cli.sweep import ExecutorChoice, print_estimate
+
+if TYPE_CHECKING:
+    from pyneedle.experiments import Result
+
+ALL = "all"
+_WIDTH_ELSEWHERE = 120  # where the output is no terminal
+
+
+class Preset(str, Enum):
+    """The scale of an experiment."""
+
+    quick = "quick"
+    laptop = "laptop"
+    paper = "paper"
+
+
+def reproduce(
+    name: Annotated[str, typer.Argument(help="The experiment, such as fig3a; or all, or list.")],
+    preset: Annotated[
+        Preset,
+        typer.Option(help="quick: under 3 minutes on two cores; laptop: under an hour; paper: the paper's scale."),
+    ] = Preset.quick,
+    out: Annotated[Path, typer.Option(help="The folder for pictures and tables.")] = Path("reproduction"),
+    store: Annotated[
+        Path | None, typer.Option(help="The runs (SQLite).", show_default="runs.sqlite in the folder --out")
+    ] = None,
+    published: Annotated[Path | None, typer.Option(help="A CSV file of other results to draw beside these.")] = None,
+    executor: Annotated[ExecutorChoice, typer.Option(help="Threads of this machine, or a Ray cluster.")] = (
+        ExecutorChoice.local
+    ),
+    threads: Annotated[
+        int | None, typer.Option(help="Threads to use on this machine.", show_default="as many as there are cores")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what there is to do and an estimate of time and memory.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+) -> None:
+    """Reproduce a figure or table of the paper: run, fit, draw, and compare with the published numbers.
+
+    What was finished before is not run again. The exit status is 1 where something failed.
+    """
+    # Not at the top: it imports matplotlib, which `pyneedle --help` has no use for.
+    from pyneedle import experiments
+
+    if name == "list":
+        for known, experiment in experiments.EXPERIMENTS.items():
+            typer.echo(f"{known:10} {experiment.title}")
+        return
+    chosen = experiments.names() if name == ALL else [name]
+    path = out / experiments.STORE_NAME if store is None else store
+    if dry_run:
+        with bad_usage(), failures("the estimate failed"):
+            estimate = experiments.estimate(chosen, preset.value, path, threads)
+        print_estimate(estimate)
+        for remark in {experiments.EXPERIMENTS[one].remark for one in chosen} - {""}:
+            typer.echo(remark)
+        return
+
+    def run(one: str) -> None:
+        with bad_usage(), failures(f"{one} failed"):
+            result = experiments.reproduce(one, preset.value, out, path, published, executor.value, threads, not quiet)
+        if not quiet:
+            _print(result)
+
+    try:
+        _each(chosen, run)
+    except KeyboardInterrupt:
+        raise fail(f"interrupted; what was finished is in {str(path)!r}") from None
+
+
+def _each(names: list[str], run: Callable[[str], None]) -> None:
+    """Run some experiments; of several, all, whatever comes of the others."""
+    if len(names) == 1:
+        run(names[0])
+        return
+    failed = []
+    for name in names:
+        try:
+            run(name)
+        except typer.Exit:
+            failed.append(name)
+    if failed:
+        raise fail(f"{len(failed)} of {len(names)} experiments failed: {', '.join(failed)}")
+
+
+def _print(result: "Result") -> None:
+    from pyneedle.experiments import print_result
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_WIDTH_ELSEWHERE)
+    print_result(result, console)

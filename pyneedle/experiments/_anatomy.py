@@ -1,0 +1,180 @@
+"""Beyond the paper: how much of the haystack is left while GN trains.
+
+A unit of the second hidden layer is dead (inactive on all validation rows), on (active on all: linear), or mixed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.ticker import FixedLocator
+
+from pyneedle._optimizers import Adam
+from pyneedle.experiments import _style
+from pyneedle.experiments._curves import TEST_ERROR, TRAIN_ERROR
+from pyneedle.experiments._experiment import Analysis, Comparison, Experiment
+from pyneedle.experiments._presets import AGAINST_D
+from pyneedle.experiments._protocol import PresetName, Protocol, differences
+from pyneedle.experiments._series import BLACK, PenaltyName, joined, penalty_label
+from pyneedle.sweep import Sweep
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from pyneedle.experiments._published import Overlay
+    from pyneedle.experiments._session import Session
+
+_PAPER_RATE = Adam().learning_rate
+_KINDS = ("dead", "on", "mixed")
+_SHADES = ("0.82", "0.55", "0.1")
+# Epochs whose counts are kept: about evenly spread on a logarithmic axis.
+_MOST_EPOCHS = 40
+_LAYER = 2
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """A penalty and a learning rate."""
+
+    penalty: PenaltyName = "none"
+    learning_rate: float = _PAPER_RATE
+
+    def label(self, protocol: Protocol) -> str:
+        if self.learning_rate != _PAPER_RATE:
+            return f"learning rate {self.learning_rate:g}"
+        return penalty_label(protocol, self.penalty)
+
+    def sweep(self, protocol: Protocol) -> Sweep:
+        return Sweep(
+            network="GN",
+            d=protocol.inputs("GN"),
+            alpha=protocol.alpha,
+            n_samples=protocol.n_samples,
+            penalty=[protocol.penalty(self.penalty)],
+            optimizer=Adam(learning_rate=self.learning_rate),
+            epochs=protocol.epochs,
+            repeat=range(protocol.repeats),
+        )
+
+
+# One repeat in the shorter presets: six settings take long enough.
+PROTOCOLS: Mapping[PresetName, Protocol] = {
+    "quick": replace(AGAINST_D["quick"], repeats=1),
+    "laptop": replace(AGAINST_D["laptop"], repeats=1),
+    "paper": AGAINST_D["paper"],
+}
+_SETTINGS = (
+    _Setting(),
+    _Setting("l1"),
+    _Setting("l2"),
+    _Setting("path-norm"),
+    _Setting(learning_rate=0.003),
+    _Setting(learning_rate=0.001),
+)
+
+
+def _plan(protocol: Protocol) -> Sweep:
+    return joined([setting.sweep(protocol) for setting in _SETTINGS])
+
+
+def _analyse(session: "Session", protocol: Protocol, _: "Overlay | None") -> Analysis:
+    import pandas as pd
+
+    session.run(_plan(protocol))  # all at once, so that the longest go first
+    frames, comparisons = [], []
+    largest = max(protocol.inputs("GN"))
+    for setting in _SETTINGS:
+        label, sweep = setting.label(protocol), setting.sweep(protocol)
+        rows = session.run(sweep).set_index("cell")
+        parts = []
+        for cell in sweep.cells:
+            history = session.history(cell)
+            finished = len(history["train_loss"])
+            if not finished:
+                continue
+            at = np.unique(np.geomspace(1, finished, _MOST_EPOCHS).round().astype(int))
+            shares = {kind: history[f"{kind}_units"][at - 1, _LAYER - 1] / (cell.d * cell.alpha) for kind in _KINDS}
+            row = rows.loc[cell.id]
+            errors = {name: row[name] for name in (TRAIN_ERROR, TEST_ERROR)}
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "setting": label, "penalty": setting.penalty, "strength": cell.strength,
+                        "learning_rate": setting.learning_rate, "d": cell.d, "repeat": cell.repeat, "epoch": at,
+                        "last": at == finished, **shares, **errors,
+                    }
+                )
+            )  # fmt: skip
+        part = pd.concat(parts, ignore_index=True)
+        frames.append(part)
+        differing = differences(protocol, PROTOCOLS["paper"], "GN", setting.penalty)
+        for when, chosen in (("first", part["epoch"] == 1), ("last", part["last"])):
+            share = part[chosen & (part["d"] == largest)]["mixed"].mean()
+            quantity = f"{label}: share of mixed units in layer {_LAYER} after the {when} epoch, d = {largest}"
+            comparisons.append(Comparison(quantity, float(share), protocol=differing))
+    notes = ["The paper has no such numbers; the protocol column says how its own scale differs from this run's."]
+    return Analysis(pd.concat(frames, ignore_index=True), comparisons, notes=notes)
+
+
+def _draw(analysis: Analysis, protocol: Protocol, _: "Overlay | None") -> "Figure":
+    frame = analysis.frame
+    largest = max(protocol.inputs("GN"))
+    figure = _style.new_figure(11.0, 6.6)
+    grid = figure.subplots(3, len(_SETTINGS), sharey="row")
+    for column, setting in enumerate(_SETTINGS):
+        part = frame[frame["setting"] == setting.label(protocol)]
+        epochs, inputs, errors = grid[:, column]
+        _shares(epochs, part[part["d"] == largest], "epoch")
+        epochs.set_title(setting.label(protocol))
+        epochs.set_xlabel(f"epoch ($d = {largest}$)")
+        last = part[part["last"]]
+        _shares(inputs, last, "d")
+        inputs.set_xlabel("$d$ (last epoch)")
+        _style.curve(errors, last["d"], last[TRAIN_ERROR], BLACK, train=True)
+        _style.curve(errors, last["d"], last[TEST_ERROR], BLACK)
+        errors.set_yscale("log")
+        errors.set_xlabel("number of inputs $d$")
+        errors.set_xlim(inputs.get_xlim())
+        for axes in (inputs, errors):
+            axes.xaxis.set_major_locator(FixedLocator(_ticks(protocol.inputs("GN"))))
+    grid[0, 0].set_ylabel("share of layer 2")
+    grid[1, 0].set_ylabel("share of layer 2")
+    grid[2, 0].set_ylabel("mean squared error")
+    handles = grid[0, 0].get_legend_handles_labels()[0]
+    keys = [_style.line_key("test", _style.TEST), _style.line_key("train", _style.TRAIN)]
+    figure.legend(handles=[*handles, *keys], loc="outside upper center", ncols=len(handles) + len(keys), frameon=False)
+    return figure
+
+
+def _ticks(values: Sequence[int]) -> list[int]:
+    """At most five of the values, the last one among them."""
+    ordered = sorted(values)
+    return ordered[::-1][:: -(-len(ordered) // 5)]
+
+
+def _shares(axes: "Axes", part: "pd.DataFrame", x: str) -> None:
+    """Shares of the kinds of units, means over repeats, on top of one another."""
+    means = part.groupby(x)[list(_KINDS)].mean()
+    stacked = means.to_numpy().T
+    axes.stackplot(means.index, stacked, colors=_SHADES, labels=[f"{kind} units" for kind in _KINDS], linewidth=0)
+    axes.set_ylim(0.0, 1.0)
+    low, high = float(means.index.min()), float(means.index.max())
+    if low < high:
+        if x == "epoch":
+            axes.set_xscale("log")
+        axes.set_xlim(low, high)
+
+
+EXPERIMENTS = (
+    Experiment(
+        name="anatomy",
+        title="dead, on and mixed units of GN's second hidden layer against epoch and d",
+        protocols=PROTOCOLS,
+        plan=_plan,
+        analyse=_analyse,
+        draw=_draw,
+    ),
+)

@@ -1,0 +1,212 @@
+"""Figures of curves: an error or the path norm against d or the training rows, with fitted slopes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pyneedle.experiments import _style
+from pyneedle.experiments._experiment import Analysis, Comparison, Experiment, compare_slope
+from pyneedle.experiments._protocol import PresetName, Protocol, differences
+from pyneedle.experiments._series import Series, joined
+from pyneedle.experiments._slopes import VISIBLE_GAP, PowerLaw, fit_power_law, geometric_mean
+from pyneedle.sweep import Sweep
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from pyneedle._datasets import TargetName
+    from pyneedle.experiments._published import Overlay
+    from pyneedle.experiments._session import Session
+
+_TERM = {"square": "x_i^2", "quartic": "x_i^4", "cosine": r"\cos x_i"}
+TEST_ERROR, TRAIN_ERROR, PATH_NORM = "test_mse_original", "train_mse_original", "path_norm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves:
+    """What a figure of curves shows.
+
+    Parameters
+    ----------
+    series : tuple of Series
+        The curves.
+    fitted : tuple of Series
+        Those to which a line is fitted; its published slope is that of the experiment's name for the first one.
+    x : {"d", "train_rows"}
+        Abscissa.
+    y : {"test_mse_original", "path_norm"}
+        Ordinate; with the first one, the training error is shown, too.
+    target : {"square", "quartic", "cosine"}
+        g of the target sum_i g(x_i).
+    batch : "ratio" or int
+        Rows of a step.
+    visible_gap : bool
+        Fit only points where the test error is visibly larger than the training error.
+    """
+
+    series: tuple[Series, ...]
+    fitted: tuple[Series, ...]
+    x: str = "d"
+    y: str = TEST_ERROR
+    target: "TargetName" = "square"
+    batch: str | int = "ratio"
+    visible_gap: bool = False
+
+
+def curves_experiment(
+    name: str, title: str, curves: Curves, protocols: Mapping[PresetName, Protocol]
+) -> Experiment[Protocol]:
+    """The experiment of a figure of curves."""
+    return Experiment(
+        name=name,
+        title=title,
+        protocols=protocols,
+        plan=partial(plan, curves),
+        analyse=partial(_analyse, name, curves, protocols["paper"]),
+        draw=partial(_draw, curves),
+    )
+
+
+def plan(curves: Curves, protocol: Protocol) -> Sweep:
+    """The runs of all curves."""
+    return joined([series.sweep(protocol, curves.target, curves.batch) for series in curves.series])
+
+
+def run(curves: Curves, session: "Session", protocol: Protocol) -> "pd.DataFrame":
+    """The results of all curves, with a column train_rows."""
+    sweep = plan(curves, protocol)
+    frame = session.run(sweep)
+    rows = {cell.id: cell.train_rows for cell in sweep.cells}
+    return frame.assign(train_rows=frame["cell"].map(rows))
+
+
+def fit(curves: Curves, series: Series, frame: "pd.DataFrame") -> PowerLaw | None:
+    """The line through the points of a curve that the figure fits."""
+    part = series.rows(frame)
+    if curves.visible_gap:
+        visible = [x for x, runs in part.groupby(curves.x) if gap(runs) >= VISIBLE_GAP]
+        part = part[part[curves.x].isin(visible)]
+    return fit_power_law(part[curves.x], part[curves.y])
+
+
+def gap(runs: "pd.DataFrame") -> float:
+    """The ratio of test to training error of some runs, of their geometric means."""
+    return geometric_mean(runs[TEST_ERROR]) / geometric_mean(runs[TRAIN_ERROR])
+
+
+def _analyse(
+    name: str, curves: Curves, paper: Protocol, session: "Session", protocol: Protocol, overlay: "Overlay | None"
+) -> Analysis:
+    frame = run(curves, session, protocol)
+    fits: dict[str, PowerLaw] = {}
+    comparisons = []
+    what = "path norm" if curves.y == PATH_NORM else "test error"
+    against = "d" if curves.x == "d" else "training rows"
+    for i, series in enumerate(curves.fitted):
+        label = series.label(protocol)
+        line = fit(curves, series, frame)
+        if line is not None:
+            fits[label] = line
+        quantity = f"{label}: slope of {what} against {against}"
+        differing = differences(protocol, paper, series.network, series.penalty)
+        compared = compare_slope(name if i == 0 else "", line, differing, quantity)
+        comparisons.append(_with_overlay(compared, curves, series, protocol, overlay))
+    if len(curves.series) > 1:
+        comparisons += _ratios(curves, frame, protocol, paper)
+    notes = []
+    if curves.visible_gap:
+        notes.append(
+            f"A gap is called visible where the test error is at least {VISIBLE_GAP:g} times the training error "
+            "(geometric means over repeats); the paper gives no number."
+        )
+    diverged = int((frame["status"] == "diverged").sum())
+    if diverged:
+        notes.append(f"{diverged} of {len(frame)} runs diverged; their best parameters before that are used.")
+    return Analysis(frame, comparisons, fits, notes)
+
+
+def _with_overlay(
+    compared: Comparison, curves: Curves, series: Series, protocol: Protocol, overlay: "Overlay | None"
+) -> Comparison:
+    """Where the paper prints no number, the slope of the published rows stands beside this run's."""
+    if overlay is None or compared.published is not None or curves.x != "d" or curves.y != TEST_ERROR:
+        return compared
+    rows = published_rows(overlay, curves, series, protocol)
+    line = fit_power_law(rows["d"], rows[TEST_ERROR])
+    if line is None:
+        return compared
+    return Comparison(
+        compared.quantity, compared.value, compared.error, line.slope, f"rows of {overlay.name}", compared.protocol
+    )
+
+
+def published_rows(overlay: "Overlay", curves: Curves, series: Series, protocol: Protocol) -> "pd.DataFrame":
+    """The rows that belong to a curve, with this run's strength of the penalty or else the paper's."""
+    defaults = Protocol(d=(1,), n_samples=(1,), epochs=1, repeats=1)
+    penalties = (protocol.penalty(series.penalty), defaults.penalty(series.penalty))
+    strengths = [penalty.strength for penalty in penalties if penalty is not None]
+    return overlay.select(series.network, curves.target, series.penalty, strengths)
+
+
+def _ratios(curves: Curves, frame: "pd.DataFrame", protocol: Protocol, paper: Protocol) -> list[Comparison]:
+    """How many times larger the first curve's test error is than the others', at the largest d of both."""
+    first = curves.series[0]
+    lines = []
+    for other in curves.series[1:]:
+        a, b = first.rows(frame), other.rows(frame)
+        at = max(set(a["d"]) & set(b["d"]), default=None)
+        if at is None:
+            continue
+        ratio = geometric_mean(a[a["d"] == at][TEST_ERROR]) / geometric_mean(b[b["d"] == at][TEST_ERROR])
+        lines.append(
+            Comparison(
+                f"test error of {first.label(protocol)} / {other.label(protocol)}, d = {at}",
+                ratio,
+                protocol=differences(protocol, paper, first.network, first.penalty),
+            )
+        )
+    return lines
+
+
+def _draw(curves: Curves, analysis: Analysis, protocol: Protocol, overlay: "Overlay | None") -> "Figure":
+    figure = _style.new_figure()
+    axes = figure.add_subplot()
+    keys = []
+    for series in curves.series:
+        part = series.rows(analysis.frame)
+        if curves.y == TEST_ERROR:
+            _style.curve(axes, part[curves.x], part[TRAIN_ERROR], series.look, train=True)
+        _style.curve(axes, part[curves.x], part[curves.y], series.look)
+        keys.append(_style.key(series.look, series.label(protocol)))
+    if curves.y == TEST_ERROR:
+        keys += [_style.line_key("test", _style.TEST), _style.line_key("train", _style.TRAIN)]
+    for series in curves.fitted:
+        line = analysis.fits.get(series.label(protocol))
+        if line is not None:
+            _style.fitted(axes, line, series.look)
+            whose = f"{series.label(protocol)}: " if len(curves.fitted) > 1 else ""
+            keys.append(_style.line_key(f"{whose}slope {line}", _style.FIT, series.look.colour, 1.7))
+    ticks = analysis.frame["d"].tolist()
+    if overlay is not None and curves.x == "d" and curves.y == TEST_ERROR:
+        others: set[int] = set()
+        for series in curves.series:
+            rows = published_rows(overlay, curves, series, protocol)
+            _style.overlaid(axes, rows["d"], rows[TEST_ERROR], series.look)
+            ticks += rows["d"].tolist()
+            others |= set(rows["n_samples"])
+        if others:
+            keys.append(_style.marker_key(f"published, test, $N = {_style.power(others)}$"))
+    _style.log_axes(axes, ticks if curves.x == "d" else None)
+    axes.set_xlabel("number of inputs $d$" if curves.x == "d" else "training rows $0.64\\,N$")
+    axes.set_ylabel(ordinate(curves.y, curves.target))
+    _style.legend(axes, keys)
+    return figure
+
+
+def ordinate(y: str, target: str = "square") -> str:
+    """The label of an ordinate."""
+    if y == PATH_NORM:
+        return r"path norm $\|\theta\|_{\mathrm{P}}$"
+    return rf"mean squared error of $\Sigma_i\,{_TERM[target]}$"

@@ -1,0 +1,120 @@
+"""What an experiment is: cells, their analysis, a plot."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pyneedle.experiments._protocol import PresetName, Protocol
+from pyneedle.experiments._published import NUMBERS, Overlay
+from pyneedle.experiments._session import Session
+from pyneedle.experiments._slopes import PowerLaw
+from pyneedle.sweep import Sweep
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+P = TypeVar("P", bound=Protocol)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A line of the table that an experiment ends with.
+
+    Attributes
+    ----------
+    quantity : str
+        What was computed.
+    value : float or None
+        In this run; NaN where there was not enough to compute it from, None where nothing is run for it.
+    error : float
+        Standard error of `value`; NaN where there is none.
+    published : float or None
+        The published value, where there is one.
+    source : str
+        Where it was published.
+    protocol : str
+        "same", or what of the protocol differs: the values of this run, with the paper's in brackets.
+    """
+
+    quantity: str
+    value: float | None
+    error: float = float("nan")
+    published: float | None = None
+    source: str = ""
+    protocol: str = ""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What an experiment computes from its runs.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        The numbers that the plot shows, for the CSV file.
+    comparisons : list of Comparison
+        For the table.
+    fits : dict of str to PowerLaw
+        Fitted lines, by name of the curve.
+    notes : list of str
+        What a reader of the table must know.
+    data : Any
+        What else the plot needs.
+    """
+
+    frame: "pd.DataFrame"
+    comparisons: list[Comparison] = field(default_factory=list)
+    fits: dict[str, PowerLaw] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    data: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment(Generic[P]):
+    """The declaration of a figure or table.
+
+    Parameters
+    ----------
+    name : str
+        How it is asked for.
+    title : str
+        One line.
+    protocols : mapping of str to Protocol
+        The scale of each preset.
+    plan : callable
+        The runs of a protocol; where later ones depend on earlier ones, all that there may be.
+    analyse : callable
+        Runs what was planned in a session, and computes what is shown; given other results to compare with.
+    draw : callable
+        The figure, given the analysis, the protocol and other results to draw beside it.
+    parameters : bool
+        The analysis needs best parameters.
+    remark : str
+        What an estimate of the time must add.
+    """
+
+    name: str
+    title: str
+    protocols: Mapping[PresetName, P]
+    plan: Callable[[P], Sweep]
+    analyse: Callable[[Session, P, Overlay | None], Analysis]
+    draw: Callable[[Analysis, P, Overlay | None], "Figure"]
+    parameters: bool = False
+    remark: str = ""
+
+
+def compare_slope(name: str, fit: PowerLaw | None, protocol: str, quantity: str | None = None) -> Comparison:
+    """The line of the table for a fitted slope and its published number, which is that of an experiment's name."""
+    published = NUMBERS.get(name)
+    if quantity is None:
+        assert published is not None
+        quantity = published.quantity
+    return Comparison(
+        quantity=quantity,
+        value=float("nan") if fit is None else fit.slope,
+        error=float("nan") if fit is None else fit.error,
+        published=None if published is None else published.value,
+        source="" if published is None else published.source,
+        protocol=protocol,
+    )

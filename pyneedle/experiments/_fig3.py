@@ -1,0 +1,26 @@
+"""Figure 3: training and test error of GN, LCN and LN against d, for three targets."""
+
+from pyneedle.experiments._curves import Curves, curves_experiment
+from pyneedle.experiments._presets import AGAINST_D
+from pyneedle.experiments._series import NETWORKS
+
+EXPERIMENTS = (
+    curves_experiment(
+        "fig3a",
+        "errors of GN, LCN and LN against d, target sum of squares",
+        Curves(series=NETWORKS, fitted=NETWORKS, target="square"),
+        AGAINST_D,
+    ),
+    curves_experiment(
+        "fig3b",
+        "errors of GN, LCN and LN against d, target sum of fourth powers",
+        Curves(series=NETWORKS, fitted=NETWORKS, target="quartic"),
+        AGAINST_D,
+    ),
+    curves_experiment(
+        "fig3c",
+        "errors of GN, LCN and LN against d, target sum of cosines",
+        Curves(series=NETWORKS, fitted=NETWORKS, target="cosine"),
+        AGAINST_D,
+    ),
+)

@@ -1,0 +1,177 @@
+"""Running an experiment from its cells to its files."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyneedle import _checks, _native
+from pyneedle.experiments import _registry, _style, _tables
+from pyneedle.experiments._experiment import Comparison, Experiment
+from pyneedle.experiments._protocol import PRESETS, PresetName, Protocol
+from pyneedle.experiments._published import read_overlay
+from pyneedle.experiments._session import Session
+from pyneedle.experiments._slopes import PowerLaw
+from pyneedle.sweep import Estimate, Sweep, write_csv
+from pyneedle.sweep._driver import EXECUTORS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pandas as pd
+
+    from pyneedle.sweep._driver import ExecutorName
+
+STORE_NAME = "runs.sqlite"
+DEFAULT_OUT = "reproduction"
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What `reproduce` returns.
+
+    Attributes
+    ----------
+    name, title, preset : str
+        Of the experiment, and the scale: the name of a preset, or "custom".
+    frame : DataFrame
+        The numbers that the figure shows.
+    fits : dict of str to PowerLaw
+        Fitted lines, by curve: `slope` with its standard `error`.
+    comparisons : list of Comparison
+        The lines of the table: value, standard error, published value, what of the protocol differs.
+    notes : list of str
+        What a reader of the table must know.
+    files : list of Path
+        That were written: PNG, SVG, CSV of the runs, CSV of the table.
+    store : Path
+        Where the runs are.
+    """
+
+    name: str
+    title: str
+    preset: str
+    frame: "pd.DataFrame"
+    fits: dict[str, PowerLaw]
+    comparisons: list[Comparison]
+    notes: list[str]
+    files: list[Path]
+    store: Path
+
+
+def reproduce(
+    name: str,
+    preset: PresetName | Protocol = "quick",
+    out: str | os.PathLike[str] = DEFAULT_OUT,
+    store: str | os.PathLike[str] | None = None,
+    published: str | os.PathLike[str] | None = None,
+    executor: "ExecutorName" = "local",
+    threads: int | None = None,
+    progress: bool = True,
+) -> Result:
+    """Make the runs of a figure or table, analyse them, and write its picture and numbers.
+
+    Runs that the store has are not made again, whichever experiment made them.
+
+    Parameters
+    ----------
+    name : str
+        One of `names()`.
+    preset : {"quick", "laptop", "paper"} or Protocol
+        The scale.
+    out : path-like
+        The folder for the files NAME-PRESET.png, .svg, .csv and NAME-PRESET-table.csv; made where there is none.
+    store : path-like, optional
+        The runs. Default: runs.sqlite in `out`.
+    published : path-like, optional
+        A CSV file of other results to draw beside these; see `read_overlay`.
+    executor : {"local", "ray"}
+        Where sweeps are run.
+    threads : int, optional
+        To use on this machine. Default: as many as this process may run on.
+    progress : bool
+        Show bars on standard error, where that is a terminal.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where an argument is impossible; for a bad name the message lists all.
+    OSError, StoreError, RuntimeError, ImportError, KeyboardInterrupt
+        As `Sweep.run`; what was finished is stored.
+    """
+    experiment, protocol, label = _resolve(name, preset)
+    _checks.choice("executor", executor, EXECUTORS)
+    if threads is not None:
+        _checks.threads(threads)
+    overlay = None if published is None else read_overlay(published)
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / STORE_NAME if store is None else Path(store)
+    session = Session(path, executor, threads, _checks.flag("progress", progress))
+    analysis = experiment.analyse(session, protocol, overlay)
+    stem = folder / f"{name}-{label}"
+    with _style.styled():
+        files = _style.save(experiment.draw(analysis, protocol, overlay), stem)
+    runs, table = Path(f"{stem}.csv"), Path(f"{stem}-table.csv")
+    write_csv(analysis.frame, runs)
+    write_csv(_tables.comparison_frame(analysis.comparisons), table)
+    return Result(
+        name=name,
+        title=experiment.title,
+        preset=label,
+        frame=analysis.frame,
+        fits=analysis.fits,
+        comparisons=analysis.comparisons,
+        notes=analysis.notes,
+        files=[*files, runs, table],
+        store=path,
+    )
+
+
+def plan(names: "Iterable[str]", preset: PresetName | Protocol = "quick") -> Sweep:
+    """The runs of some experiments, each once.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where a name or the preset is unknown.
+    """
+    from pyneedle.experiments._series import joined
+
+    resolved = [_resolve(name, preset) for name in names]
+    return joined([experiment.plan(protocol) for experiment, protocol, _ in resolved])
+
+
+def estimate(
+    names: "Iterable[str]",
+    preset: PresetName | Protocol = "quick",
+    store: str | os.PathLike[str] | None = None,
+    threads: int | None = None,
+) -> Estimate:
+    """What the runs of some experiments would take, from a few steps of each shape; nothing is stored.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Experiments; runs that they share count once.
+    preset, store, threads
+        As for `reproduce`; without a store all runs are to be made.
+    """
+    chosen = list(names)
+    keep = any(_registry.get(name).parameters for name in chosen)
+    path = None if store is None or not Path(store).exists() else Path(store)
+    return plan(chosen, preset).estimate(path, threads, parameters=keep)
+
+
+def _resolve(name: str, preset: PresetName | Protocol) -> tuple[Experiment[Any], Protocol, str]:
+    experiment = _registry.get(name)
+    _native.active_level()  # an impossible PYNEEDLE_ISA should be known before a file is made
+    if isinstance(preset, Protocol):
+        wanted = type(experiment.protocols["paper"])
+        if not isinstance(preset, wanted):
+            raise TypeError(f"preset must be a {wanted.__name__} for {name}, got a {type(preset).__name__}")
+        return experiment, preset, "custom"
+    if not isinstance(preset, str):
+        raise TypeError(f"preset must be one of {', '.join(map(repr, PRESETS))} or a Protocol, got {preset!r}")
+    _checks.choice("preset", preset, PRESETS)
+    return experiment, experiment.protocols[preset], preset

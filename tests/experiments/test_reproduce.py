@@ -1,0 +1,198 @@
+"""Every experiment from end to end at a tiny scale: files, tables, resumption, errors, the command."""
+
+import re
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from pyneedle import experiments
+from pyneedle.cli import app
+from pyneedle.experiments import Protocol, reproduce
+from pyneedle.experiments._haystack import HaystackProtocol
+from pyneedle.experiments._rates import RatesProtocol
+from pyneedle.sweep import StoreError, Sweep
+
+AGAINST_D = Protocol(d=(2, 3, 4), n_samples=(300,), epochs=3, repeats=2, alpha=4, l1=1e-6)
+AGAINST_N = Protocol(d=(3,), n_samples=(100, 200, 400), epochs=3, repeats=2, alpha=4)
+ONE = Protocol(d=(3,), n_samples=(200,), epochs=4, repeats=1, alpha=4)
+TINY = {
+    **dict.fromkeys(experiments.names(), AGAINST_D),
+    **dict.fromkeys(("fig9a", "fig9b", "fig10", "fig11a", "fig11b"), AGAINST_N),
+    **dict.fromkeys(("fig4", "fig8"), ONE),
+    "fig9a": replace(AGAINST_N, n_samples=(200, 400, 800)),  # batches of 80 rows
+    "rates": RatesProtocol(**vars(AGAINST_D), rows=AGAINST_N),
+    "haystack": HaystackProtocol(
+        d=(2, 3, 4), n_samples=(100, 200, 400), epochs=10, repeats=1, alpha=4, target_error=0.3
+    ),
+}
+# Experiments with a published number each.
+NUMBERS = {
+    "fig5a": 3.638, "fig5b": 1.107, "fig6a": 2.527, "fig6b": 3.051, "fig6c": 2.098, "fig7": -0.158, "fig9a": -0.745,
+    "fig9b": -0.820, "fig10": -0.756, "fig11a": -0.943, "fig11b": -0.986,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """One store for all, as `reproduce all` has it."""
+    return tmp_path_factory.mktemp("store") / "runs.sqlite"
+
+
+def run(*args):
+    return CliRunner().invoke(app, ["reproduce", *map(str, args)])
+
+
+@pytest.mark.parametrize("name", experiments.names())
+def test_every_experiment(name, store, tmp_path):
+    result = reproduce(name, TINY[name], tmp_path / "out", store, progress=False)
+    endings = [path.name.removeprefix(f"{name}-custom") for path in result.files]
+    assert endings == [".png", ".svg", ".csv", "-table.csv"]
+    assert result.files[0].read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in result.files[1].read_text()
+    assert len(pd.read_csv(result.files[2])) == len(result.frame) > 0
+    assert len(pd.read_csv(result.files[3])) == len(result.comparisons) > 0
+    if name in NUMBERS:
+        assert result.comparisons[0].published == NUMBERS[name]
+    assert all(line.protocol for line in result.comparisons)
+    console = Console(width=120, record=True)
+    experiments.print_result(result, console)
+    assert name in console.export_text()
+
+
+def test_fits_are_those_of_the_frame(store, tmp_path):
+    result = reproduce("fig3a", AGAINST_D, tmp_path, store, progress=False)
+    rows = result.frame[result.frame["network"] == "LN"]
+    assert len(rows) == 6
+    assert result.fits["LN"] == experiments.fit_power_law(rows["d"], rows["test_mse_original"])
+    assert [line.quantity for line in result.comparisons][-1] == "test error of GN / LN, d = 4"
+
+
+def test_finished_runs_are_not_made_again(tmp_path, monkeypatch):
+    asked = []
+    original = Sweep.run
+
+    def counted(self, path, *args, **settings):
+        asked.append(self.estimate(path, parameters=settings.get("parameters", False)))
+        return original(self, path, *args, **settings)
+
+    monkeypatch.setattr(Sweep, "run", counted)
+    for name, protocol in (("fig3a", AGAINST_D), ("fig3a", AGAINST_D), ("fig5a", AGAINST_D)):
+        reproduce(name, protocol, tmp_path, progress=False)
+    assert [(e.cells, e.finished) for e in asked] == [(18, 0), (18, 18), (6, 6)]
+
+
+def test_continued_trainings_are_not_made_again(tmp_path, monkeypatch):
+    first = reproduce("fig4", ONE, tmp_path, progress=False)
+    kept = sorted((tmp_path / "runs.fits").iterdir())
+    assert len(kept) == 3
+    kept[0].unlink()
+    made = []
+    session = experiments._session
+    original = session.train_ensemble
+    monkeypatch.setattr(session, "train_ensemble", lambda runs, *rest: made.append(len(runs)) or original(runs, *rest))
+    again = reproduce("fig4", ONE, tmp_path, progress=False)
+    assert made == [1]
+    pd.testing.assert_frame_equal(first.frame, again.frame)
+
+
+def test_the_picture_is_the_same_each_time(store, tmp_path):
+    for folder in ("a", "b"):
+        reproduce("fig5a", AGAINST_D, tmp_path / folder, store, progress=False)
+    for ending in ("png", "svg"):
+        a, b = (tmp_path / folder / f"fig5a-custom.{ending}" for folder in ("a", "b"))
+        assert a.read_bytes() == b.read_bytes()
+
+
+def test_the_ladder_is_left_where_the_target_is_reached(tmp_path):
+    easy = replace(TINY["haystack"], target_error=1e6)
+    result = reproduce("haystack", easy, tmp_path, progress=False)
+    assert set(result.frame["known"]) == {"at most"}
+    assert set(result.frame["n_samples_needed"]) == {100}
+    hard = reproduce("haystack", replace(easy, target_error=1e-30), tmp_path, progress=False)
+    assert set(hard.frame["known"]) == {"more"}
+    assert set(hard.frame["n_samples_needed"]) == {400}
+    assert not hard.fits
+
+
+def test_published_rows_stand_beside(store, tmp_path):
+    path = tmp_path / "others.csv"
+    lines = [f"LN,square,none,0,{d},5000,1e-3,1e-3,{d**-1.5 / 100}" for d in (2, 3, 4)]
+    path.write_text("arch,target,penalty,strength,d,n_samples,train_mse,validation_mse,test_mse\n" + "\n".join(lines))
+    result = reproduce("fig3a", AGAINST_D, tmp_path, store, published=path, progress=False)
+    (line,) = [line for line in result.comparisons if line.source == "rows of others.csv"]
+    assert line.quantity == "LN: slope of test error against d"
+    assert line.published == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "fig12"}, r"name must be one of 'fig3a', 'fig3b', .* 'anatomy', got 'fig12'"),
+        ({"name": "fig3a", "preset": "fast"}, "preset must be one of 'quick', 'laptop', 'paper', got 'fast'"),
+        ({"name": "rates", "preset": AGAINST_D}, "preset must be a RatesProtocol for rates, got a Protocol"),
+        ({"name": "fig3a", "preset": 3}, "preset must be one of .* or a Protocol, got 3"),
+        ({"name": "fig3a", "executor": "slurm"}, "executor must be one of 'local', 'ray', got 'slurm'"),
+        ({"name": "fig3a", "threads": 0}, "threads must be at least 1, got 0"),
+    ],
+)
+def test_bad_arguments(arguments, message, tmp_path):
+    with pytest.raises((TypeError, ValueError), match=message):
+        reproduce(**arguments, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_foreign_store_is_left_alone(tmp_path):
+    (tmp_path / "runs.sqlite").write_text("something else\n" * 20)
+    with pytest.raises(StoreError, match="not a store of pyneedle"):
+        reproduce("fig5a", AGAINST_D, tmp_path, progress=False)
+    assert (tmp_path / "runs.sqlite").read_text().startswith("something else")
+
+
+def test_command_lists_and_refuses(tmp_path):
+    listed = run("list")
+    assert listed.exit_code == 0
+    assert [line.split()[0] for line in listed.output.splitlines()] == experiments.names()
+    bad = run("fig12", "--out", tmp_path)
+    assert bad.exit_code == 2
+    assert "'fig3a'" in bad.stderr
+    assert "'anatomy'" in bad.stderr
+    assert run("fig3a", "--preset", "fast").exit_code == 2
+    missing = run("fig5a", "--out", tmp_path, "--published", tmp_path / "none.csv")
+    assert missing.exit_code == 1
+
+
+def test_command_runs_and_prints(tmp_path, monkeypatch):
+    for name in ("fig5a", "fig5b"):
+        monkeypatch.setitem(experiments.EXPERIMENTS[name].protocols, "quick", AGAINST_D)
+    dry = run("fig5a", "--dry-run", "--out", tmp_path)
+    assert dry.exit_code == 0, dry.output
+    assert "6 cells, 0 of them there, 6 to do" in dry.output
+    assert not list(tmp_path.iterdir())
+    done = run("fig5a", "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert "3.638" in done.output
+    assert re.search(r"\d\.\d{3} ± \d", done.output)
+    assert (tmp_path / "fig5a-quick.png").exists()
+    quiet = run("fig5b", "--out", tmp_path, "--quiet")
+    assert (quiet.exit_code, quiet.output) == (0, "")
+
+
+def test_all_goes_on_after_a_failure(tmp_path, monkeypatch):
+    for name in experiments.names():
+        monkeypatch.setitem(experiments.EXPERIMENTS[name].protocols, "quick", TINY[name])
+    monkeypatch.setattr(experiments, "names", lambda: ["fig5a", "fig8", "fig5b"])
+
+    def broken(*_):
+        raise RuntimeError("no more ink")
+
+    monkeypatch.setitem(
+        experiments._registry.EXPERIMENTS, "fig8", replace(experiments.EXPERIMENTS["fig8"], draw=broken)
+    )
+    result = run("all", "--out", tmp_path)
+    assert result.exit_code == 1
+    assert "fig8 failed: no more ink" in result.stderr
+    assert "1 of 3 experiments failed: fig8" in result.stderr
+    assert (tmp_path / "fig5b-quick.png").exists()
