@@ -1,7 +1,7 @@
 """What a sweep of many tiny runs spends outside training: `python -m bench.sweep_overhead`.
 
-A run is an LN of d = 8, alpha = 10 on 1,000 samples for 100 epochs, some 13 ms of one core. Training is the time inside
-the native training loop alone, as the store records it. Everything else counts as overhead: describing the cells,
+A run is an LN of d = 8, alpha = 10 on 1,000 samples for 100 epochs, some 13 ms of one core. Training is the processor
+time of the native training threads alone. Everything else counts as overhead: describing the cells,
 drawing the data, the errors and the path norm of each run, its row and its history in the store, reading the frame, and
 the import of pandas.
 
