@@ -17,7 +17,6 @@ class PieceStore {
  public:
   PieceStore(std::int64_t width, std::int32_t hidden_layers, std::int64_t breakpoints, std::int64_t ranges)
       : breakpoint_(breakpoints + kVectorSlack),
-        line_(2 * (2 * breakpoints + 1)),
         cell_(breakpoints + kVectorSlack),
         edge_(width),
         first_range_(hidden_layers == 2 ? width : 0),
@@ -30,7 +29,7 @@ class PieceStore {
              true,
              breakpoint_.data(),
              cell_.data(),
-             line_.data(),
+             nullptr,
              edge_.data(),
              rises_.data(),
              first_range_.data(),
@@ -38,14 +37,16 @@ class PieceStore {
              nullptr};
   }
   // One hinge for each unit of layer 1, a zero for each unit of layer 2 in each interval between hinges.
+  static std::int64_t most_breakpoints(const NetworkShape& shape) {
+    return shape.width + (shape.hidden_layers == 2 ? shape.width * (shape.width + 1) : 0);
+  }
   static PieceStore for_any(const NetworkShape& shape) {
-    const std::int64_t width = shape.width, zeros = shape.hidden_layers == 2 ? width * (width + 1) : 0;
-    return {width, shape.hidden_layers, width + zeros, width + zeros};
+    return {shape.width, shape.hidden_layers, most_breakpoints(shape), most_breakpoints(shape)};
   }
   Pieces& view() { return view_; }
 
  private:
-  Buffer<double> breakpoint_, line_;
+  Buffer<double> breakpoint_;
   Buffer<std::int32_t> cell_, edge_, first_range_;
   Buffer<std::uint8_t> rises_;
   Buffer<OnRange> range_;
@@ -61,10 +62,18 @@ class BuildStore {
  private:
   BuildStore(std::int64_t width, bool two) : BuildStore(width, two ? width : 0, two ? w2t_stride(width) : 0) {}
   BuildStore(std::int64_t width, std::int64_t units, std::int64_t stride)
-      : hinge_(width), fall_sum_((units + 1) * 2 * kWalkUnits), line_sum_((units + 1) * 2 * kRowUnits),
-        w3_(padded_units(units)), side_(width), w2t_(stride * stride),
-        zeros_(units), pass_(units), crossing_(units * (units + 1)),
-        number_(width + 1 + 3 * units + 2 * (units + 2)), crossing_order_(units * (units + 1)), positive_(padded_units(units)) {
+      : hinge_(width),
+        fall_sum_((units + 1) * 2 * kWalkUnits),
+        line_sum_((units + 1) * 2 * kRowUnits),
+        w3_(padded_units(units)),
+        side_(width),
+        w2t_(stride * stride),
+        zeros_(units),
+        pass_(units),
+        crossing_(units * (units + 1)),
+        number_(width + 1 + 3 * units + 2 * (units + 2)),
+        crossing_order_(units * (units + 1)),
+        positive_(padded_units(units)) {
     std::int32_t* number = number_.data();
     const auto take = [&number](std::int64_t count) { return std::exchange(number, number + count); };
     view_.hinge = hinge_.data();
@@ -96,36 +105,24 @@ class BuildStore {
   BuildScratch<T> view_;
 };
 
-class CellStore {
+class SlotStore {
  public:
-  CellStore()
-      : line_(2 * kMostCells + kVectorSlack),
-        moment_(2 * kMostCells),
+  explicit SlotStore(std::int64_t places)
+      : line_(2 * (first_place(kMostCells) + places)),
+        moment_(line_.size()),
+        hit_(first_place(kMostCells) + places),
         split_(kMostCells),
-        hit_(kMostCells),
         breakpoint_(kMostCells) {}
-  CellTable view(std::int64_t cells) {
-    return {cells, line_.data(), moment_.data(), split_.data(), breakpoint_.data(), hit_.data()};
+  SlotTable view(std::int64_t cells) {
+    return {cells, line_.data(), moment_.data(), hit_.data(), split_.data(), breakpoint_.data()};
   }
 
  private:
   Buffer<double> line_, moment_;
-  Buffer<std::uint8_t> split_, hit_;
+  Buffer<std::uint8_t> hit_, split_;
   Buffer<std::int32_t> breakpoint_;
 };
 
-class PointStore {
- public:
-  explicit PointStore(std::int64_t capacity)
-      : offset_(capacity), listed_(capacity + kPointRows), place_(capacity) {
-    view_ = {0, 0, offset_.data(), listed_.data(), place_.data()};
-  }
-  Points& view() { return view_; }
-
- private:
-  Buffer<std::uint32_t> offset_, listed_;
-  Buffer<std::int32_t> place_;
-  Points view_;
-};
+inline std::int64_t places_capacity(std::int64_t breakpoints) { return 2 * breakpoints + 1; }
 
 }  // namespace pn::cpu

@@ -1,5 +1,5 @@
-// Rows of a batch lie anywhere in the data: they are fetched a block ahead of their use, and turned over, so that the rows
-// of one input are contiguous.
+// Rows of a batch lie anywhere in the data: they are fetched a block ahead of their use, and turned over, so that the
+// rows of one input are contiguous.
 #pragma once
 
 #include "cpu/levels/piecewise_linear.hpp"
@@ -36,14 +36,18 @@ template <class T, class RowAt>
 inline __attribute__((always_inline)) Vec<T> load_rows(RowAt row, std::int64_t n) {
   constexpr int q = kQuarter<T>;
 #if defined(__AVX512F__)
-  const auto at = [&](int i) __attribute__((always_inline)) { return reinterpret_cast<__m128>(load_quarter<T>(row(i * q), n)); };
+  const auto at = [&](int i) __attribute__((always_inline)) {
+    return reinterpret_cast<__m128>(load_quarter<T>(row(i * q), n));
+  };
   __m512 all = _mm512_castps128_ps512(at(0));
   all = _mm512_insertf32x4(all, at(1), 1);
   all = _mm512_insertf32x4(all, at(2), 2);
   all = _mm512_insertf32x4(all, at(3), 3);
   return reinterpret_cast<Vec<T>>(all);
 #elif defined(__AVX2__)
-  const auto at = [&](int i) __attribute__((always_inline)) { return reinterpret_cast<__m128>(load_quarter<T>(row(i * q), n)); };
+  const auto at = [&](int i) __attribute__((always_inline)) {
+    return reinterpret_cast<__m128>(load_quarter<T>(row(i * q), n));
+  };
   return reinterpret_cast<Vec<T>>(_mm256_insertf128_ps(_mm256_castps128_ps256(at(0)), at(1), 1));
 #else
   return load_quarter<T>(row(0), n);
@@ -57,7 +61,8 @@ inline __attribute__((always_inline)) Vec<T> unpack(Vec<T> a, Vec<T> b, Indices<
 #if defined(__clang__)
   return __builtin_shufflevector(a, b, (kIndex / q * q + kFirst + kIndex % q / 2 + (kIndex % 2) * kLanes<T>)...);
 #else
-  return __builtin_shuffle(a, b, typename MaskOf<T>::type{(kIndex / q * q + kFirst + kIndex % q / 2 + (kIndex % 2) * kLanes<T>)...});
+  return __builtin_shuffle(
+      a, b, typename MaskOf<T>::type{(kIndex / q * q + kFirst + kIndex % q / 2 + (kIndex % 2) * kLanes<T>)...});
 #endif
 }
 
@@ -69,7 +74,8 @@ inline __attribute__((always_inline)) void turn_over(RowAt row, std::int64_t col
   for (std::int64_t c = 0; c < columns; c += q) {
     const std::int64_t n = columns - c;
     Vec<T> in[q], turned[q];
-    for (int i = 0; i < q; ++i) in[i] = load_rows<T>([&](int r) __attribute__((always_inline)) { return row(r + i) + c; }, n);
+    for (int i = 0; i < q; ++i)
+      in[i] = load_rows<T>([&](int r) __attribute__((always_inline)) { return row(r + i) + c; }, n);
     for (int i = 0; i < q / 2; ++i) {
       turned[2 * i] = unpack<0, T>(in[i], in[i + q / 2], Lanes{});
       turned[2 * i + 1] = unpack<q / 2, T>(in[i], in[i + q / 2], Lanes{});
@@ -98,7 +104,8 @@ void fetch_rows(const RowBlock<T>& rows) {
   for (std::int64_t b = 0; b < rows.count; ++b) {
     const std::int64_t number = row_number(rows, b);
     const auto begin = reinterpret_cast<std::uintptr_t>(rows.x + number * rows.inputs);
-    for (std::uintptr_t at = begin / kLineBytes * kLineBytes; at < begin + static_cast<std::uintptr_t>(bytes); at += kLineBytes) {
+    for (std::uintptr_t at = begin / kLineBytes * kLineBytes; at < begin + static_cast<std::uintptr_t>(bytes);
+         at += kLineBytes) {
       __builtin_prefetch(reinterpret_cast<const void*>(at));
     }
     if (rows.y) __builtin_prefetch(rows.y + number);
@@ -112,7 +119,8 @@ void turn_rows(const RowBlock<T>& rows, T* out, std::int64_t stride) {
   const std::int64_t padded = (rows.count + kPointRows - 1) / kPointRows * kPointRows;
   for (std::int64_t b = 0; b < padded; b += kLanes<T>) {
     const T* row[kLanes<T>];
-    for (std::int64_t r = 0; r < kLanes<T>; ++r) row[r] = rows.x + row_number(rows, b + r < rows.count ? b + r : rows.count - 1) * rows.inputs;
+    for (std::int64_t r = 0; r < kLanes<T>; ++r)
+      row[r] = rows.x + row_number(rows, b + r < rows.count ? b + r : rows.count - 1) * rows.inputs;
     turn_over<T>([&](int r) __attribute__((always_inline)) { return row[r]; }, rows.inputs, out + b, stride);
   }
 }

@@ -24,7 +24,8 @@ class GradientOfBlock {
         gradient_(gradient),
         width_(block.width),
         padded_(padded_units(block.width)) {
-    for (double** array : {&edge_, &rises_, &sum1_, &sum0_, &w1_, &b1_, &prefix1_, &prefix0_, &on_w_, &dw1_, &db1_, &full1_, &full0_, &full_m_}) {
+    for (double** array : {&edge_, &rises_, &sum1_, &sum0_, &w1_, &b1_, &prefix1_, &prefix0_, &on_w_, &dw1_, &db1_,
+                           &full1_, &full0_, &full_m_}) {
       *array = scratch;
       scratch += padded_;
     }

@@ -2,8 +2,8 @@
 // step 1).
 #pragma once
 
-#include "cpu/levels/piecewise_linear.hpp"
 #include "cpu/levels/piecewise_gather.inl"
+#include "cpu/levels/piecewise_linear.hpp"
 #include "cpu/levels/widening.inl"
 
 namespace pn::cpu {
@@ -68,8 +68,10 @@ class PieceBuilder {
 
  private:
   bool finite() const {
-    const bool vectors = all_finite(block_.w1, width_) && all_finite(block_.b1, width_) && all_finite(block_.w3, width_);
-    return vectors && (block_.hidden_layers == 1 || (all_finite(block_.w2, width_ * width_) && all_finite(block_.b2, width_)));
+    const bool vectors =
+        all_finite(block_.w1, width_) && all_finite(block_.b1, width_) && all_finite(block_.w3, width_);
+    return vectors &&
+           (block_.hidden_layers == 1 || (all_finite(block_.w2, width_ * width_) && all_finite(block_.b2, width_)));
   }
 
   // W2 transposed: column j becomes a row of units of layer 2, with zeros where there is no unit.
@@ -78,10 +80,9 @@ class PieceBuilder {
     for (; k + kLanes<T> <= width_; k += kLanes<T>) {
       // A few pointers and strides, which the processor adds, instead of a pointer to each row.
       const T* base[kLanes<T> / kQuarter<T>];
-      for (int i = 0; i < kLanes<T> / kQuarter<T>; ++i) base[i] = block_.w2 + (k + i * kQuarter<T>) * width_;
-      const auto row = [&](int r) __attribute__((always_inline)) {
-        return base[r / kQuarter<T>] + r % kQuarter<T> * width_;
-      };
+      for (int i = 0; i < kLanes<T> / kQuarter<T>; ++i) base[i] = block_.w2 + (k + i * kQuarter<T>)*width_;
+      const auto row = [&](int r)
+                           __attribute__((always_inline)) { return base[r / kQuarter<T>] + r % kQuarter<T> * width_; };
       turn_over<T>(row, width_, s_.w2t + k, stride_);
     }
     if (k == width_) return;
@@ -245,8 +246,8 @@ class PieceBuilder {
         const Vec<double> slope = rise_slope[v] + fall_slope[v], intercept = rise_intercept[v] + fall_intercept[v];
         fall_slope[v] = load(after + v * kDoubles);
         fall_intercept[v] = load(after + (kCount + v) * kDoubles);
-        // At `right` its own units count for nothing, so the preactivation there is without them: exactly b2 where no unit
-        // is active.
+        // At `right` its own units count for nothing, so the preactivation there is without them: exactly b2 where no
+        // unit is active.
         const Vec<double> z_right = (rise_slope[v] + fall_slope[v]) * right + (rise_intercept[v] + fall_intercept[v]);
         const Vec<double> weight = z[v] > 0.0 ? load(s_.w3 + k + v * kDoubles) : Vec<double>{};
         slope_sum += weight * slope;
@@ -335,8 +336,12 @@ class PieceBuilder {
       if (lines.z_left[lane] == 0.0) at = ends.left;
       if (lines.z_right[lane] == 0.0) at = ends.right;
       const double w3 = s_.w3[k + lane];
-      s_.crossing[crossings_++] = {at, w3 * slope, w3 * intercept, static_cast<std::int32_t>(k + lane),
-                                   static_cast<std::int32_t>(pass), lines.z_right[lane] > 0.0};
+      s_.crossing[crossings_++] = {at,
+                                   w3 * slope,
+                                   w3 * intercept,
+                                   static_cast<std::int32_t>(k + lane),
+                                   static_cast<std::int32_t>(pass),
+                                   lines.z_right[lane] > 0.0};
       ++s_.crossing_first[pass + 1];
     }
   }
@@ -412,8 +417,8 @@ class PieceBuilder {
   const BuildScratch<T>& s_;
   Pieces& out_;
   const std::int64_t width_, padded_, stride_;
-  std::int64_t hinges_ = 0;     // units with a hinge in the range
-  std::int64_t passes_ = 0;     // distinct hinges
+  std::int64_t hinges_ = 0;  // units with a hinge in the range
+  std::int64_t passes_ = 0;  // distinct hinges
   std::int64_t falling_ = 0, on_ = 0;
   std::int64_t crossings_ = 0;
   bool fits_ = true;

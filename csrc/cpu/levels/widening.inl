@@ -46,11 +46,15 @@ inline __attribute__((always_inline)) void narrow_some_to(double* p, Vec<double>
 inline __attribute__((always_inline)) Vec<float> load_some(const float* p, std::int64_t n) {
   return _mm512_maskz_loadu_ps(static_cast<__mmask16>(first_lanes(n)), p);
 }
-inline __attribute__((always_inline)) Vec<double> load_some(const double* p, std::int64_t n) { return widen_some(p, n); }
+inline __attribute__((always_inline)) Vec<double> load_some(const double* p, std::int64_t n) {
+  return widen_some(p, n);
+}
 inline __attribute__((always_inline)) void store_some(float* p, Vec<float> v, std::int64_t n) {
   _mm512_mask_storeu_ps(p, static_cast<__mmask16>(first_lanes(n)), v);
 }
-inline __attribute__((always_inline)) void store_some(double* p, Vec<double> v, std::int64_t n) { narrow_some_to(p, v, n); }
+inline __attribute__((always_inline)) void store_some(double* p, Vec<double> v, std::int64_t n) {
+  narrow_some_to(p, v, n);
+}
 #else
 template <class T>
 inline __attribute__((always_inline)) Vec<double> widen_some(const T* p, std::int64_t n) {
