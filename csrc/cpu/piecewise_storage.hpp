@@ -111,16 +111,14 @@ class SlotStore {
       : line_(2 * (first_place(kMostCells) + places)),
         moment_(line_.size()),
         hit_(first_place(kMostCells) + places),
-        split_(kMostCells),
-        breakpoint_(kMostCells) {}
+        split_(kMostCells) {}
   SlotTable view(std::int64_t cells) {
-    return {cells, line_.data(), moment_.data(), hit_.data(), split_.data(), breakpoint_.data()};
+    return {cells, line_.data(), moment_.data(), hit_.data(), split_.data()};
   }
 
  private:
   Buffer<double> line_, moment_;
   Buffer<std::uint8_t> hit_, split_;
-  Buffer<std::int32_t> breakpoint_;
 };
 
 inline std::int64_t places_capacity(std::int64_t breakpoints) { return 2 * breakpoints + 1; }

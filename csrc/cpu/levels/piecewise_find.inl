@@ -10,6 +10,13 @@ namespace {
 
 constexpr std::uint32_t kPairBytes = 16;
 
+// What the slot of a split cell holds in the place of a line: the breakpoints [number, end), and where the first one is.
+struct SplitCell {
+  double breakpoint;
+  std::int32_t number, end;
+} __attribute__((may_alias));
+static_assert(sizeof(SplitCell) == kPairBytes);
+
 typedef std::int32_t Cells __attribute__((vector_size(kDoubles * 4)));
 typedef std::int32_t LooseCells __attribute__((vector_size(kDoubles * 4), aligned(4), may_alias));
 
@@ -90,18 +97,18 @@ template <class T>
 void find_points(const piecewise::Grid<T>& grid, const Pieces& pieces, const SlotTable& table, const T* x,
                  std::int64_t count, const Points& points) {
   const std::int64_t listed_count = find_cells(grid, table, x, count, points);
-  const double* breakpoint = pieces.breakpoint;
-  const std::int32_t *cell_of = pieces.cell, *first = table.breakpoint;
+  const auto* split_cells = reinterpret_cast<const SplitCell*>(table.line);
   const std::uint32_t* listed = points.listed;
   std::uint32_t* offset = points.offset;
   const auto places_from = static_cast<std::int32_t>(first_place(table.cells));
   for (std::int64_t e = 0; e < listed_count; ++e) {
     const std::uint32_t i = listed[e];
     const auto value = static_cast<double>(x[i]);
-    const auto cell = static_cast<std::int32_t>(offset[i] / kPairBytes);
-    std::int64_t q = first[cell];
-    auto place = static_cast<std::int32_t>(2 * q) + piecewise::places_passed(value, breakpoint[q]);
-    while (cell_of[++q] == cell) place += piecewise::places_passed(value, breakpoint[q]);
+    const SplitCell& cell = split_cells[offset[i] / kPairBytes];
+    std::int32_t place = 2 * cell.number + piecewise::places_passed(value, cell.breakpoint);
+    for (std::int32_t q = cell.number + 1; q < cell.end; ++q) {
+      place += piecewise::places_passed(value, pieces.breakpoint[q]);
+    }
     offset[i] = static_cast<std::uint32_t>(places_from + place) * kPairBytes;
   }
 }

@@ -87,11 +87,10 @@ constexpr std::int64_t kMostCells = 1024;  // of a grid
 // holds no breakpoint uses the cell's slot, another its place's.
 struct SlotTable {
   std::int64_t cells;        // a multiple of 64
-  double* line;              // (slots, 2) slope and intercept
+  double* line;              // (slots, 2) slope and intercept; for a cell with breakpoints, these
   double* moment;            // (slots, 2) sums of r x and r; all zero between steps
   std::uint8_t* hit;         // (slots,) whether a point has been there, for the activity of units
   std::uint8_t* split;       // (kMostCells,) which cells hold a breakpoint; in a form that each level has for itself
-  std::int32_t* breakpoint;  // (cells,) the first one of a split cell
 };
 
 PN_INLINE std::int64_t first_place(std::int64_t cells) { return cells + 2; }  // filling may go beyond the cells

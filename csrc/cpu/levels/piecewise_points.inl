@@ -92,16 +92,19 @@ void fill_cells(const piecewise::Grid<T>& grid, Pieces& pieces, const SlotTable&
   pieces.cell[pieces.count] = static_cast<std::int32_t>(table.cells);
   double* place_line = table.line + 2 * first_place(table.cells);
   clear_split(table);
+  auto* split_cells = reinterpret_cast<SplitCell*>(table.line);
   std::int64_t cell = 0;
-  for (std::int64_t q = 0; q <= pieces.count; ++q) {
+  for (std::int32_t q = 0;;) {
     const std::int64_t next = pieces.cell[q];
-    if (cell > next) continue;  // the cell is split already
     const Pair line = pair_number(place_line, 2 * q);
     for (const Four lines = joined(line, line); cell < next; cell += 2) four_at(table.line + 2 * cell) = lines;
-    cell = next + 1;
     if (q == pieces.count) return;
+    const std::int32_t first = q;
+    while (pieces.cell[++q] == next) {
+    }
+    split_cells[next] = {pieces.breakpoint[first], first, q};
     mark_split(table, next);
-    table.breakpoint[next] = static_cast<std::int32_t>(q);
+    cell = next + 1;
   }
 }
 
