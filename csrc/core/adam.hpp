@@ -58,9 +58,12 @@ PN_INLINE double root(double v) { return __builtin_sqrt(v); }
 // One parameter: moments from the whole gradient (loss and penalty), then the step.
 template <class T>
 PN_INLINE T adam_update(T p, T gradient, T& m, T& v, const AdamStep<T>& s) {
-  m = s.beta1 * m + s.one_minus_beta1 * gradient;
-  v = s.beta2 * v + s.one_minus_beta2 * gradient * gradient;
-  return p - s.step_size * m / (root(v) + s.epsilon);
+  // In variables of their own: read back from memory, a vector across two cache lines would wait for its own store.
+  const T first = s.beta1 * m + s.one_minus_beta1 * gradient;
+  const T second = s.beta2 * v + s.one_minus_beta2 * gradient * gradient;
+  m = first;
+  v = second;
+  return p - s.step_size * first / (root(second) + s.epsilon);
 }
 
 }  // namespace pn

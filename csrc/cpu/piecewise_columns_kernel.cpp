@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <limits>
-#include <numeric>
 #include <vector>
 
 #include "cpu/levels/table.hpp"
@@ -36,11 +35,9 @@ class ColumnsKernel final : public Kernel<T> {
     const std::int64_t usual = 8 * shape.width + 64;
     for (std::int64_t i = 0; i < shape.inputs; ++i) {
       blocks_.emplace_back(shape, usual, stride_);
-      std::int32_t* order = order_.data() + i * shape.width;
-      std::iota(order, order + shape.width, 0);
-      blocks_.back().pieces.view().order = order;
     }
-    for (int t = 0; t < pool.threads(); ++t) threads_.emplace_back(shape, functions_.gradient_rows);
+    for (std::int64_t i = 0; i < order_.size(); ++i) order_[i] = static_cast<std::int32_t>(i % shape.width);
+    for (int t = 0; t < pool.threads(); ++t) threads_.emplace_back(shape, stride_, functions_.gradient_rows);
   }
 
   std::string_view name() const override { return "piecewise_linear"; }
@@ -56,7 +53,7 @@ class ColumnsKernel final : public Kernel<T> {
     const double loss = residual_in_place(rows, rows.count, output_.data()) / static_cast<double>(rows.count);
     std::fill(output_.data() + rows.count, output_.data() + padded_rows(rows.count), 0.0);
     run(shape_.inputs, rows.count, [&](std::int64_t input, int thread) {
-      add_gradient(parameters, input, threads_[static_cast<std::size_t>(thread)], gradient);
+      add_gradient(parameters, input, padded_rows(rows.count), threads_[static_cast<std::size_t>(thread)], gradient);
     });
     return loss;
   }
@@ -75,23 +72,23 @@ class ColumnsKernel final : public Kernel<T> {
 
  private:
   struct Block {
-    Block(const NetworkShape& shape, std::int64_t capacity, std::int64_t rows)
-        : pieces(shape.width, shape.hidden_layers, capacity, capacity), points(rows) {}
+    Block(const NetworkShape& shape, std::int64_t breakpoints, std::int64_t rows)
+        : pieces(shape.width, shape.hidden_layers, breakpoints, breakpoints), offset(rows) {}
     PieceStore pieces;
-    PointStore points;  // of the batch
+    Buffer<std::uint32_t> offset;  // of the batch's points
     bool fits = true;
   };
   struct Thread {
-    Thread(const NetworkShape& shape, std::int64_t gradient_rows)
-        : build(shape), pieces(PieceStore::for_any(shape)), moment(2 * (places_capacity(pieces) + 1)),
-          gradient_scratch(gradient_rows * padded_units(shape.width)), place_hit(places_capacity(pieces)),
-          count(places_capacity(pieces) + 1) {}
-    static std::int64_t places_capacity(PieceStore& store) { return 2 * store.view().breakpoint_capacity + 1; }
+    Thread(const NetworkShape& shape, std::int64_t rows, std::int64_t gradient_rows)
+        : Thread(shape, rows, gradient_rows, places_capacity(PieceStore::most_breakpoints(shape))) {}
+    Thread(const NetworkShape& shape, std::int64_t rows, std::int64_t gradient_rows, std::int64_t places)
+        : build(shape), pieces(PieceStore::for_any(shape)), slots(places), listed(rows + kPointRows),
+          moment(2 * (places + 1)), gradient_scratch(gradient_rows * padded_units(shape.width)), count(places + 1) {}
     BuildStore<T> build;
     PieceStore pieces;  // where a block's own store is too small
-    CellStore cells;
+    SlotStore slots;
+    Buffer<std::uint32_t> listed;
     Buffer<double> moment, gradient_scratch;
-    Buffer<std::uint8_t> place_hit;
     Buffer<std::int32_t> count;
   };
 
@@ -156,15 +153,18 @@ class ColumnsKernel final : public Kernel<T> {
   // The pieces of an input's block, in its own store or, where that is too small, in the thread's.
   Pieces& build(const T* parameters, std::int64_t input, Thread& thread) {
     Block& block = blocks_[static_cast<std::size_t>(input)];
-    Pieces& own = block.pieces.view();
-    block.fits = functions_.build(weights(parameters, input), range_[input], thread.build.view(), own);
-    return block.fits ? own : build_large(parameters, input, thread);
+    block.fits = build_in(block.pieces, parameters, input, thread);
+    return block.fits ? block.pieces.view() : build_large(parameters, input, thread);
   }
   Pieces& build_large(const T* parameters, std::int64_t input, Thread& thread) {
-    Pieces& large = thread.pieces.view();
-    large.order = blocks_[static_cast<std::size_t>(input)].pieces.view().order;
-    functions_.build(weights(parameters, input), range_[input], thread.build.view(), large);
-    return large;
+    build_in(thread.pieces, parameters, input, thread);
+    return thread.pieces.view();
+  }
+  bool build_in(PieceStore& store, const T* parameters, std::int64_t input, Thread& thread) {
+    Pieces& pieces = store.view();
+    pieces.order = order_.data() + input * shape_.width;
+    pieces.line = thread.slots.view(cells_).line + 2 * first_place(cells_);
+    return functions_.build(weights(parameters, input), range_[input], thread.build.view(), pieces);
   }
 
   bool add_block(const T* parameters, std::int64_t input, std::int64_t rows, Thread& thread, double* output,
@@ -172,36 +172,32 @@ class ColumnsKernel final : public Kernel<T> {
     Pieces& pieces = build(parameters, input, thread);
     if (!pieces.finite) return false;
     const piecewise::Grid<T> grid = make_grid<T>(range_[input], cells_);
-    const CellTable cells = thread.cells.view(cells_);
+    const SlotTable slots = thread.slots.view(cells_);
+    const Points points{blocks_[static_cast<std::size_t>(input)].offset.data(), thread.listed.data()};
     const T* x = x_.data() + input * stride_;
-    Points& points = blocks_[static_cast<std::size_t>(input)].points.view();
-    functions_.fill_cells(grid, pieces, cells);
-    functions_.find(grid, pieces, cells, x, rows, points);
-    functions_.add_values(pieces, cells, points, {x, 1, rows}, output);
+    functions_.fill_cells(grid, pieces, slots);
+    functions_.find(grid, pieces, slots, x, rows, points);
+    functions_.add_values(slots, points, {x, 1, rows}, output);
     if (activity == nullptr) return true;
-    std::fill_n(cells.hit, cells_, std::uint8_t{0});
-    std::fill_n(thread.place_hit.data(), places(pieces), std::uint8_t{0});
-    functions_.mark(cells, points, thread.place_hit.data());
-    note_activity(shape_, pieces, cells.hit, thread.place_hit.data(), thread.count.data(), input * shape_.width,
-                  *activity);
+    std::fill_n(slots.hit, first_place(cells_) + places(pieces), std::uint8_t{0});
+    functions_.mark(slots, points, rows);
+    note_activity(shape_, pieces, slots, thread.count.data(), input * shape_.width, *activity);
     return true;
   }
 
   // After add_block on the same rows.
-  void add_gradient(const T* parameters, std::int64_t input, Thread& thread, T* gradient) {
+  void add_gradient(const T* parameters, std::int64_t input, std::int64_t rows, Thread& thread, T* gradient) {
     Block& block = blocks_[static_cast<std::size_t>(input)];
-    const CellTable cells = thread.cells.view(cells_);
+    const SlotTable slots = thread.slots.view(cells_);
     Pieces& pieces = block.fits ? block.pieces.view() : build_large(parameters, input, thread);
-    if (!block.fits) functions_.fill_cells(make_grid<T>(range_[input], cells_), pieces, cells);
-    double* moment = thread.moment.data();
-    std::fill_n(moment, 2 * places(pieces), 0.0);
-    const Points& points = block.points.view();
-    functions_.add_moments(cells, points, {x_.data() + input * stride_, 1, points.count}, output_.data(), moment);
-    functions_.fold(pieces, cells, moment);
+    if (!block.fits) functions_.fill_cells(make_grid<T>(range_[input], cells_), pieces, slots);
+    functions_.add_moments(slots, {block.offset.data(), nullptr}, {x_.data() + input * stride_, 1, rows},
+                           output_.data());
+    functions_.fold(pieces, slots, thread.moment.data());
     const BlockGradient<T> g{at(gradient, layout_.w1, input), at(gradient, layout_.b1, input),
                              at(gradient, layout_.w2, input), at(gradient, layout_.b2, input),
                              at(gradient, layout_.output, input)};
-    functions_.gradient(weights(parameters, input), pieces, moment, thread.gradient_scratch.data(), g);
+    functions_.gradient(weights(parameters, input), pieces, thread.moment.data(), thread.gradient_scratch.data(), g);
   }
 
   NetworkShape shape_;

@@ -61,17 +61,15 @@ std::int64_t cells_for(std::int64_t points) {
   return points >= 512 ? 512 : 128;
 }
 
-void note_activity(const NetworkShape& shape, const Pieces& pieces, const std::uint8_t* cell_hit,
-                   const std::uint8_t* place_hit, std::int32_t* count, std::int64_t unit, Activity& activity) {
+void note_activity(const NetworkShape& shape, const Pieces& pieces, const SlotTable& table, std::int32_t* count,
+                   std::int64_t unit, Activity& activity) {
+  const std::uint8_t *cell_hit = table.hit, *place_hit = table.hit + first_place(table.cells);
   const std::int64_t all = places(pieces);
   std::int32_t cell = 0, sum = 0;
   for (std::int64_t m = 0; m < all; ++m) {
     bool hit = place_hit[m] != 0;
-    if (m % 2 == 0) {
-      for (; cell < pieces.cell[m / 2]; ++cell) hit = hit || cell_hit[cell] != 0;
-    } else {
-      cell = std::max(cell, pieces.cell[m / 2] + 1);
-    }
+    for (; cell < pieces.cell[m / 2]; ++cell) hit = hit || cell_hit[cell] != 0;
+    if (m % 2 == 1) cell = std::max(cell, pieces.cell[m / 2] + 1);
     count[m] = sum;
     sum += hit;
   }

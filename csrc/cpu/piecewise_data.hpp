@@ -50,9 +50,9 @@ piecewise::Grid<T> make_grid(const piecewise::Range& range, std::int64_t cells) 
 // points.
 std::int64_t cells_for(std::int64_t points);
 
-// Adds to the activity of a block, whose first unit of each layer is `unit`, from which cells and places held points.
-// count: (places + 1,) is scratch.
-void note_activity(const NetworkShape& shape, const Pieces& pieces, const std::uint8_t* cell_hit,
-                   const std::uint8_t* place_hit, std::int32_t* count, std::int64_t unit, Activity& activity);
+// Adds to the activity of a block, whose first unit of each layer is `unit`, from which slots held points. count:
+// (places + 1,) is scratch.
+void note_activity(const NetworkShape& shape, const Pieces& pieces, const SlotTable& table, std::int32_t* count,
+                   std::int64_t unit, Activity& activity);
 
 }  // namespace pn::cpu

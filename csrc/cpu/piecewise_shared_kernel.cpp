@@ -26,12 +26,13 @@ class SharedKernel final : public Kernel<T> {
   SharedKernel(const NetworkShape& shape, Isa isa, ThreadPool& pool, std::int64_t batch)
       : shape_(shape), layout_(parameter_layout(shape)), functions_(table<T>(isa).piecewise), pool_(pool),
         ranges_(shape), block_rows_(rows_of_block(shape.inputs)), build_(shape), pieces_(PieceStore::for_any(shape)),
-        order_(shape.width), moment_capacity_(2 * pieces_.view().breakpoint_capacity + 2),
-        moment_(2 * (moment_capacity_ + extra_moments(batch))), count_(moment_capacity_),
+        order_(shape.width), places_capacity_(places_capacity(pieces_.view().breakpoint_capacity)),
+        moment_(2 * (places_capacity_ + 1 + extra_moments(batch))), count_(places_capacity_ + 1),
         gradient_scratch_(functions_.gradient_rows * padded_units(shape.width)) {
     std::iota(order_.data(), order_.data() + order_.size(), 0);
+    for (int t = 0; t < pool.threads(); ++t)
+      threads_.emplace_back(block_rows_ * shape.inputs, block_rows_, places_capacity_);
     pieces_.view().order = order_.data();
-    for (int t = 0; t < pool.threads(); ++t) threads_.emplace_back(shape, block_rows_, moment_capacity_);
   }
 
   std::string_view name() const override { return "piecewise_linear"; }
@@ -43,17 +44,16 @@ class SharedKernel final : public Kernel<T> {
       return kNan;
     }
     const std::int64_t stride = places(pieces_.view()) + 1;
-    const Tiling chunks = chunks_of(rows.count, stride);
-    std::fill_n(moment_.data(), 2 * stride * chunks.parts, 0.0);
+    const Tiling chunks = chunks_of(rows.count, moment_.size() / (2 * stride));
     pool_.run(chunks.parts, [&](std::int64_t chunk, int thread) {
-      const Rows<T> part = rows.slice(chunks.first(chunk), chunks.count(chunk));
-      chunk_loss_[chunk] = add_chunk(part, rows.count, thread, moment_.data() + 2 * stride * chunk);
+      chunk_loss_[chunk] =
+          add_chunk(part(rows, chunks, chunk), rows.count, thread, moment_.data() + 2 * stride * chunk);
     });
     double loss = 0.0;
     for (std::int64_t chunk = 0; chunk < chunks.parts; ++chunk) {
       loss += chunk_loss_[chunk];
-      const double* part = moment_.data() + 2 * stride * chunk;
-      for (std::int64_t m = 0; chunk > 0 && m < 2 * stride; ++m) moment_[m] += part[m];
+      const double* more = moment_.data() + 2 * stride * chunk;
+      for (std::int64_t m = 0; chunk > 0 && m < 2 * stride; ++m) moment_[m] += more[m];
     }
     const BlockGradient<T> g{gradient + layout_.w1.offset, gradient + layout_.b1.offset, gradient + layout_.w2.offset,
                              gradient + layout_.b2.offset, gradient + layout_.output.offset};
@@ -67,23 +67,23 @@ class SharedKernel final : public Kernel<T> {
       return;
     }
     if (activity != nullptr) clear_hits();
-    const Tiling chunks = Tiling::of(rows.count, std::max<std::int64_t>(1, kChunkPoints / shape_.inputs));
+    const Tiling chunks = chunks_of(rows.count, std::numeric_limits<std::int64_t>::max());
     pool_.run(chunks.parts, [&](std::int64_t chunk, int thread) {
-      predict_chunk(rows.slice(chunks.first(chunk), chunks.count(chunk)), thread, activity != nullptr,
-                    prediction + chunks.first(chunk));
+      predict_chunk(part(rows, chunks, chunk), thread, activity != nullptr,
+                    prediction + chunks.first(chunk) * block_rows_);
     });
     if (activity != nullptr) join_hits(*activity);
   }
 
  private:
   struct Thread {
-    Thread(const NetworkShape& shape, std::int64_t rows, std::int64_t places)
-        : points(rows * shape.inputs), x(rows * shape.inputs + kVectorSlack), output(rows), place_hit(places) {}
-    CellStore cells;
-    PointStore points;
-    Buffer<T> x;            // (block rows, inputs)
-    Buffer<double> output;  // (block rows,)
-    Buffer<std::uint8_t> place_hit;
+    Thread(std::int64_t points, std::int64_t rows, std::int64_t places)
+        : slots(places), offset(points), listed(points + kPointRows), x(points), output(rows) {}
+    Points points() { return {offset.data(), listed.data()}; }
+    SlotStore slots;
+    Buffer<std::uint32_t> offset, listed;
+    Buffer<T> x;            // (inputs, rows of the panel)
+    Buffer<double> output;  // (rows,)
   };
 
   std::int64_t extra_moments(std::int64_t batch) const {
@@ -91,11 +91,16 @@ class SharedKernel final : public Kernel<T> {
     return chunks * (16 * shape_.width + 64);
   }
 
-  // As many chunks as the points suggest and there is room for: neither depends on the number of threads.
-  Tiling chunks_of(std::int64_t rows, std::int64_t stride) const {
+  // Of the blocks of rows. As many chunks as the points suggest, and at most `room`: nothing here depends on the number
+  // of threads.
+  Tiling chunks_of(std::int64_t rows, std::int64_t room) const {
+    const std::int64_t blocks = (rows + block_rows_ - 1) / block_rows_;
     const std::int64_t wanted = (rows * shape_.inputs + kChunkPoints - 1) / kChunkPoints;
-    const std::int64_t room = moment_.size() / (2 * stride);
-    return {rows, std::max<std::int64_t>(1, std::min({wanted, room, kMostChunks, rows}))};
+    return {blocks, std::max<std::int64_t>(1, std::min({wanted, room, kMostChunks, blocks}))};
+  }
+  Rows<T> part(const Rows<T>& rows, const Tiling& chunks, std::int64_t chunk) const {
+    const std::int64_t first = chunks.first(chunk) * block_rows_;
+    return rows.slice(first, std::min(chunks.count(chunk) * block_rows_, rows.count - first));
   }
 
   BlockWeights<T> weights(const T* p) const {
@@ -114,18 +119,20 @@ class SharedKernel final : public Kernel<T> {
   bool build(const T* parameters, const Rows<T>& rows) {
     const piecewise::Range range = *ranges_.of(rows);
     Pieces& pieces = pieces_.view();
+    cells_ = cells_for(rows.count * shape_.inputs);
+    const SlotTable table = threads_.front().slots.view(cells_);
+    pieces.line = table.line + 2 * first_place(cells_);
     functions_.build(weights(parameters), range, build_.view(), pieces);
     if (!pieces.finite) return false;
-    cells_ = cells_for(rows.count * shape_.inputs);
     grid_ = make_grid<T>(range, cells_);
-    functions_.fill_cells(grid_, pieces, threads_.front().cells.view(cells_));
+    functions_.fill_cells(grid_, pieces, table);
     return true;
   }
 
   // The thread's own moments and hits beside the one look-up table.
-  CellTable cell_table(Thread& thread) {
-    CellTable all = threads_.front().cells.view(cells_);
-    const CellTable own = thread.cells.view(cells_);
+  SlotTable slot_table(Thread& thread) {
+    SlotTable all = threads_.front().slots.view(cells_);
+    const SlotTable own = thread.slots.view(cells_);
     all.moment = own.moment;
     all.hit = own.hit;
     return all;
@@ -138,19 +145,21 @@ class SharedKernel final : public Kernel<T> {
     return rows;
   }
 
-  PointPanel<T> panel(const Thread& thread) const { return {thread.x.data(), shape_.inputs, block_rows_}; }
-
   // Looks up a block of rows; their sums are in thread.output. What rows are missing repeat the last one.
-  void evaluate(const Rows<T>& rows, const CellTable& cells, Thread& thread) {
-    const std::int64_t padded = (rows.count + kPointRows - 1) / kPointRows * kPointRows;
-    functions_.turn_rows(row_block(rows), thread.x.data(), block_rows_);
-    for (std::int64_t i = 0; padded < block_rows_ && i < shape_.inputs; ++i) {
-      T* column = thread.x.data() + i * block_rows_;
-      std::fill(column + padded, column + block_rows_, column[rows.count - 1]);
+  PointPanel<T> evaluate(const Rows<T>& rows, const SlotTable& slots, Thread& thread) {
+    std::int64_t panel_rows = kPointRows;
+    while (panel_rows < rows.count) panel_rows *= 2;
+    T* x = thread.x.data();
+    functions_.turn_rows(row_block(rows), x, panel_rows);
+    const std::int64_t turned = (rows.count + kPointRows - 1) / kPointRows * kPointRows;
+    for (std::int64_t i = 0; turned < panel_rows && i < shape_.inputs; ++i) {
+      std::fill(x + i * panel_rows + turned, x + (i + 1) * panel_rows, x[i * panel_rows]);
     }
-    std::fill_n(thread.output.data(), block_rows_, 0.0);
-    functions_.find(grid_, pieces_.view(), cells, thread.x.data(), block_rows_ * shape_.inputs, thread.points.view());
-    functions_.add_values(pieces_.view(), cells, thread.points.view(), panel(thread), thread.output.data());
+    const PointPanel<T> panel{x, shape_.inputs, panel_rows};
+    std::fill_n(thread.output.data(), panel_rows, 0.0);
+    functions_.find(grid_, pieces_.view(), slots, x, panel_rows * shape_.inputs, thread.points());
+    functions_.add_values(slots, thread.points(), panel, thread.output.data());
+    return panel;
   }
 
   template <class Body>
@@ -165,46 +174,45 @@ class SharedKernel final : public Kernel<T> {
 
   double add_chunk(const Rows<T>& rows, std::int64_t batch, int number, double* moment) {
     Thread& thread = threads_[static_cast<std::size_t>(number)];
-    const CellTable cells = cell_table(thread);
+    const SlotTable slots = slot_table(thread);
+    double* output = thread.output.data();
     double loss = 0.0;
     for_blocks(rows, [&](const Rows<T>& block, std::int64_t) {
-      evaluate(block, cells, thread);
-      loss += residual_in_place(block, batch, thread.output.data());
-      std::fill(thread.output.data() + block.count, thread.output.data() + block_rows_, 0.0);
-      functions_.add_moments(cells, thread.points.view(), panel(thread), thread.output.data(), moment);
+      const PointPanel<T> panel = evaluate(block, slots, thread);
+      loss += residual_in_place(block, batch, output);
+      std::fill(output + block.count, output + panel.rows, 0.0);
+      functions_.add_moments(slots, thread.points(), panel, output);
     });
-    functions_.fold(pieces_.view(), cells, moment);
+    functions_.fold(pieces_.view(), slots, moment);
     return loss;
   }
 
   void predict_chunk(const Rows<T>& rows, int number, bool mark, T* prediction) {
     Thread& thread = threads_[static_cast<std::size_t>(number)];
-    const CellTable cells = cell_table(thread);
+    const SlotTable slots = slot_table(thread);
     const double inverse_inputs = 1.0 / static_cast<double>(shape_.inputs);
     for_blocks(rows, [&](const Rows<T>& block, std::int64_t first) {
-      evaluate(block, cells, thread);
-      if (mark) functions_.mark(cells, thread.points.view(), thread.place_hit.data());
-      for (std::int64_t b = 0; b < block.count; ++b)
+      const PointPanel<T> panel = evaluate(block, slots, thread);
+      if (mark) functions_.mark(slots, thread.points(), panel.rows * panel.inputs);
+      for (std::int64_t b = 0; b < block.count; ++b) {
         prediction[first + b] = static_cast<T>(thread.output[b] * inverse_inputs);
+      }
     });
   }
 
+  std::int64_t slots_in_use() { return first_place(cells_) + places(pieces_.view()); }
+
   void clear_hits() {
-    for (Thread& thread : threads_) {
-      std::fill_n(thread.cells.view(cells_).hit, cells_, std::uint8_t{0});
-      std::fill_n(thread.place_hit.data(), places(pieces_.view()), std::uint8_t{0});
-    }
+    for (Thread& thread : threads_) std::fill_n(thread.slots.view(cells_).hit, slots_in_use(), std::uint8_t{0});
   }
 
   void join_hits(Activity& activity) {
-    Thread& all = threads_.front();
-    std::uint8_t* cell_hit = all.cells.view(cells_).hit;
+    const SlotTable all = threads_.front().slots.view(cells_);
     for (Thread& thread : threads_) {
-      const std::uint8_t* hit = thread.cells.view(cells_).hit;
-      for (std::int64_t c = 0; c < cells_; ++c) cell_hit[c] |= hit[c];
-      for (std::int64_t m = 0; m < places(pieces_.view()); ++m) all.place_hit[m] |= thread.place_hit[m];
+      const std::uint8_t* hit = thread.slots.view(cells_).hit;
+      for (std::int64_t slot = 0; slot < slots_in_use(); ++slot) all.hit[slot] |= hit[slot];
     }
-    note_activity(shape_, pieces_.view(), cell_hit, all.place_hit.data(), count_.data(), 0, activity);
+    note_activity(shape_, pieces_.view(), all, count_.data(), 0, activity);
   }
 
   NetworkShape shape_;
@@ -216,7 +224,7 @@ class SharedKernel final : public Kernel<T> {
   BuildStore<T> build_;
   PieceStore pieces_;
   Buffer<std::int32_t> order_;  // (width,)
-  std::int64_t moment_capacity_;
+  std::int64_t places_capacity_;
   Buffer<double> moment_;       // (chunks, places + 1, 2)
   Buffer<std::int32_t> count_;  // (places + 1,)
   Buffer<double> gradient_scratch_;

@@ -16,8 +16,8 @@ constexpr std::int64_t kVectorSlack = 16;   // elements that a level may write b
 class PieceStore {
  public:
   PieceStore(std::int64_t width, std::int32_t hidden_layers, std::int64_t breakpoints, std::int64_t ranges)
-      : breakpoint_(breakpoints + kVectorSlack), line_(2 * (2 * breakpoints + 1)), cell_(breakpoints + kVectorSlack),
-        edge_(width), first_range_(hidden_layers == 2 ? width : 0), rises_(width), range_(ranges) {
+      : breakpoint_(breakpoints + kVectorSlack), cell_(breakpoints + kVectorSlack), edge_(width),
+        first_range_(hidden_layers == 2 ? width : 0), rises_(width), range_(ranges) {
     view_ = {breakpoints,
              ranges,
              0,
@@ -25,7 +25,7 @@ class PieceStore {
              true,
              breakpoint_.data(),
              cell_.data(),
-             line_.data(),
+             nullptr,
              edge_.data(),
              rises_.data(),
              first_range_.data(),
@@ -33,14 +33,16 @@ class PieceStore {
              nullptr};
   }
   // One hinge for each unit of layer 1, a zero for each unit of layer 2 in each interval between hinges.
+  static std::int64_t most_breakpoints(const NetworkShape& shape) {
+    return shape.width + (shape.hidden_layers == 2 ? shape.width * (shape.width + 1) : 0);
+  }
   static PieceStore for_any(const NetworkShape& shape) {
-    const std::int64_t width = shape.width, zeros = shape.hidden_layers == 2 ? width * (width + 1) : 0;
-    return {width, shape.hidden_layers, width + zeros, width + zeros};
+    return {shape.width, shape.hidden_layers, most_breakpoints(shape), most_breakpoints(shape)};
   }
   Pieces& view() { return view_; }
 
  private:
-  Buffer<double> breakpoint_, line_;
+  Buffer<double> breakpoint_;
   Buffer<std::int32_t> cell_, edge_, first_range_;
   Buffer<std::uint8_t> rises_;
   Buffer<OnRange> range_;
@@ -91,32 +93,18 @@ class BuildStore {
   BuildScratch<T> view_;
 };
 
-class CellStore {
+class SlotStore {
  public:
-  CellStore()
-      : line_(2 * kMostCells + kVectorSlack), moment_(2 * kMostCells), split_(kMostCells), hit_(kMostCells),
-        breakpoint_(kMostCells) {}
-  CellTable view(std::int64_t cells) {
-    return {cells, line_.data(), moment_.data(), split_.data(), breakpoint_.data(), hit_.data()};
-  }
+  explicit SlotStore(std::int64_t places)
+      : line_(2 * (first_place(kMostCells) + places)), moment_(line_.size()), hit_(first_place(kMostCells) + places),
+        split_(kMostCells) {}
+  SlotTable view(std::int64_t cells) { return {cells, line_.data(), moment_.data(), hit_.data(), split_.data()}; }
 
  private:
   Buffer<double> line_, moment_;
-  Buffer<std::uint8_t> split_, hit_;
-  Buffer<std::int32_t> breakpoint_;
+  Buffer<std::uint8_t> hit_, split_;
 };
 
-class PointStore {
- public:
-  explicit PointStore(std::int64_t capacity) : offset_(capacity), listed_(capacity + kPointRows), place_(capacity) {
-    view_ = {0, 0, offset_.data(), listed_.data(), place_.data()};
-  }
-  Points& view() { return view_; }
-
- private:
-  Buffer<std::uint32_t> offset_, listed_;
-  Buffer<std::int32_t> place_;
-  Points view_;
-};
+inline std::int64_t places_capacity(std::int64_t breakpoints) { return 2 * breakpoints + 1; }
 
 }  // namespace pn::cpu

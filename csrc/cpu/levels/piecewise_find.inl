@@ -1,4 +1,4 @@
-// The cells of points, and the places of those in split cells (kernels.md, section 2, step 2).
+// The slots of points: cells, and the places of those in split cells (kernels.md, section 2, step 2).
 #pragma once
 
 #include "cpu/levels/piecewise_linear.hpp"
@@ -9,6 +9,14 @@ namespace pn::cpu {
 namespace {
 
 constexpr std::uint32_t kPairBytes = 16;
+
+// What the slot of a split cell holds in the place of a line: the breakpoints [number, end), and where the first one
+// is.
+struct SplitCell {
+  double breakpoint;
+  std::int32_t number, end;
+} __attribute__((may_alias));
+static_assert(sizeof(SplitCell) == kPairBytes);
 
 typedef std::int32_t Cells __attribute__((vector_size(kDoubles * 4)));
 typedef std::int32_t LooseCells __attribute__((vector_size(kDoubles * 4), aligned(4), may_alias));
@@ -23,8 +31,8 @@ inline __attribute__((always_inline)) Cells cells_of(Narrow<T> x, const piecewis
 #if defined(__AVX512F__)
 
 // A bit a cell, so that all are in two registers.
-inline void clear_split(const CellTable& table) { __builtin_memset(table.split, 0, kMostCells / 8); }
-inline void mark_split(const CellTable& table, std::int64_t cell) {
+inline void clear_split(const SlotTable& table) { __builtin_memset(table.split, 0, kMostCells / 8); }
+inline void mark_split(const SlotTable& table, std::int64_t cell) {
   table.split[cell / 8] = static_cast<std::uint8_t>(table.split[cell / 8] | 1u << cell % 8);
 }
 
@@ -41,7 +49,7 @@ inline __attribute__((always_inline)) __m512i sixteen_cells(const double* x, con
 }
 
 template <class T>
-inline std::int64_t find_cells(const piecewise::Grid<T>& grid, const CellTable& table, const T* x, std::int64_t count,
+inline std::int64_t find_cells(const piecewise::Grid<T>& grid, const SlotTable& table, const T* x, std::int64_t count,
                                const Points& points) {
   const __m512i split_low = _mm512_loadu_si512(table.split), split_high = _mm512_loadu_si512(table.split + 64);
   const __m512i one = _mm512_set1_epi32(1), sixteen = _mm512_set1_epi32(16);
@@ -63,11 +71,11 @@ inline std::int64_t find_cells(const piecewise::Grid<T>& grid, const CellTable& 
 #else
 
 // A byte a cell.
-inline void clear_split(const CellTable& table) { __builtin_memset(table.split, 0, kMostCells); }
-inline void mark_split(const CellTable& table, std::int64_t cell) { table.split[cell] = 1; }
+inline void clear_split(const SlotTable& table) { __builtin_memset(table.split, 0, kMostCells); }
+inline void mark_split(const SlotTable& table, std::int64_t cell) { table.split[cell] = 1; }
 
 template <class T>
-inline std::int64_t find_cells(const piecewise::Grid<T>& grid, const CellTable& table, const T* x, std::int64_t count,
+inline std::int64_t find_cells(const piecewise::Grid<T>& grid, const SlotTable& table, const T* x, std::int64_t count,
                                const Points& points) {
   std::uint32_t *offset = points.offset, *listed = points.listed;
   const std::uint8_t* split = table.split;
@@ -87,22 +95,22 @@ inline std::int64_t find_cells(const piecewise::Grid<T>& grid, const CellTable& 
 #endif
 
 template <class T>
-void find_points(const piecewise::Grid<T>& grid, const Pieces& pieces, const CellTable& table, const T* x,
-                 std::int64_t count, Points& points) {
-  points.count = count;
-  points.listed_count = find_cells(grid, table, x, count, points);
-  const double* breakpoint = pieces.breakpoint;
-  const std::int32_t *cell_of = pieces.cell, *first = table.breakpoint;
-  const std::uint32_t *listed = points.listed, *offset = points.offset;
-  std::int32_t* places = points.place;
-  for (std::int64_t e = 0; e < points.listed_count; ++e) {
+void find_points(const piecewise::Grid<T>& grid, const Pieces& pieces, const SlotTable& table, const T* x,
+                 std::int64_t count, const Points& points) {
+  const std::int64_t listed_count = find_cells(grid, table, x, count, points);
+  const auto* split_cells = reinterpret_cast<const SplitCell*>(table.line);
+  const std::uint32_t* listed = points.listed;
+  std::uint32_t* offset = points.offset;
+  const auto places_from = static_cast<std::int32_t>(first_place(table.cells));
+  for (std::int64_t e = 0; e < listed_count; ++e) {
     const std::uint32_t i = listed[e];
     const auto value = static_cast<double>(x[i]);
-    const auto cell = static_cast<std::int32_t>(offset[i] / kPairBytes);
-    std::int64_t q = first[cell];
-    auto place = static_cast<std::int32_t>(2 * q) + piecewise::places_passed(value, breakpoint[q]);
-    while (cell_of[++q] == cell) place += piecewise::places_passed(value, breakpoint[q]);
-    places[e] = place;
+    const SplitCell& cell = split_cells[offset[i] / kPairBytes];
+    std::int32_t place = 2 * cell.number + piecewise::places_passed(value, cell.breakpoint);
+    for (std::int32_t q = cell.number + 1; q < cell.end; ++q) {
+      place += piecewise::places_passed(value, pieces.breakpoint[q]);
+    }
+    offset[i] = static_cast<std::uint32_t>(places_from + place) * kPairBytes;
   }
 }
 

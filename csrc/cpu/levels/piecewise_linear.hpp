@@ -22,7 +22,7 @@ struct Pieces {
   bool finite = true;         // no parameter is NaN or infinite
   double* breakpoint;         // (capacity,) ascending
   std::int32_t* cell;         // (capacity + 1,) grid cell of each breakpoint; after the last one, the number of cells
-  double* line;               // (2 capacity + 1, 2) slope and intercept of the block's function at each place
+  double* line;               // (2 capacity + 1, 2) slope and intercept at each place, in the slot table that is in use
   std::int32_t* edge;         // (width,) a unit of layer 1 is active on places [0, edge), or
   std::uint8_t* rises;        // (width,) where this is 1, on [edge, 2n + 1)
   std::int32_t* first_range;  // (width,) of a unit of layer 2; -1: dead
@@ -83,15 +83,17 @@ struct BuildScratch {
 
 constexpr std::int64_t kMostCells = 1024;  // of a grid
 
-// Tables over the cells of a grid, 16 bytes a cell, and which cells hold a breakpoint.
-struct CellTable {
-  std::int64_t cells;        // a multiple of 64
-  double* line;              // (cells, 2) slope and intercept; zeros where the cell is split by a breakpoint
-  double* moment;            // (cells, 2) sums of r x and r; all zero between steps
-  std::uint8_t* split;       // (kMostCells,) which cells are split; in a form that each level has for itself
-  std::int32_t* breakpoint;  // (cells,) the first one of a split cell
-  std::uint8_t* hit;         // (cells,) whether a point has been there, for the activity of units
+// What points look up: a slot for each cell of a grid and, from first_place on, for each place. A point in a cell that
+// holds no breakpoint uses the cell's slot, another its place's.
+struct SlotTable {
+  std::int64_t cells;   // a multiple of 64
+  double* line;         // (slots, 2) slope and intercept; for a cell with breakpoints, these
+  double* moment;       // (slots, 2) sums of r x and r; all zero between steps
+  std::uint8_t* hit;    // (slots,) whether a point has been there, for the activity of units
+  std::uint8_t* split;  // (kMostCells,) which cells hold a breakpoint; in a form that each level has for itself
 };
+
+PN_INLINE std::int64_t first_place(std::int64_t cells) { return cells + 2; }  // filling may go beyond the cells
 
 // Points of one or more inputs that look up the same table: (inputs, rows), of the block's inputs at the same rows.
 // With more than one input, rows is a power of two; always a multiple of kPointRows.
@@ -105,10 +107,8 @@ struct PointPanel {
 
 // Where the points of a panel are.
 struct Points {
-  std::int64_t count = 0, listed_count = 0;
-  std::uint32_t* offset;  // (capacity,) 16 times the cell
-  std::uint32_t* listed;  // (capacity + kPointRows,) points in split cells
-  std::int32_t* place;    // (capacity,) of the listed points
+  std::uint32_t* offset;  // (capacity,) 16 times the slot
+  std::uint32_t* listed;  // (capacity + kPointRows,) scratch: points in split cells
 };
 
 // Some rows of a batch, as cpu/kernel.hpp's Rows.
@@ -130,23 +130,21 @@ struct PiecewiseLinearFunctions {
   // Builds the pieces. False: the capacity did not suffice; the pieces are of no use then.
   bool (*build)(const BlockWeights<T>& block, const piecewise::Range& range, const BuildScratch<T>& scratch,
                 Pieces& pieces);
-  // Cells of the breakpoints, and the cell table.
-  void (*fill_cells)(const piecewise::Grid<T>& grid, Pieces& pieces, const CellTable& table);
-  // Cells of points x: (count,), a multiple of kPointRows, and the list of those in split cells, with their places.
-  void (*find)(const piecewise::Grid<T>& grid, const Pieces& pieces, const CellTable& table, const T* x,
-               std::int64_t count, Points& points);
+  // The breakpoints' cells, and the cells' lines.
+  void (*fill_cells)(const piecewise::Grid<T>& grid, Pieces& pieces, const SlotTable& table);
+  // Slots of points x: (count,), a multiple of kPointRows.
+  void (*find)(const piecewise::Grid<T>& grid, const Pieces& pieces, const SlotTable& table, const T* x,
+               std::int64_t count, const Points& points);
   // output: (rows,) += sum over inputs of the block's function at the points.
-  void (*add_values)(const Pieces& pieces, const CellTable& table, const Points& points, const PointPanel<T>& panel,
-                     double* output);
+  void (*add_values)(const SlotTable& table, const Points& points, const PointPanel<T>& panel, double* output);
   // output: (count,) += the other parts, which are `stride` apart.
   void (*join_outputs)(double* output, std::int64_t parts, std::int64_t stride, std::int64_t count);
-  // Adds r x and r of every point to its cell or, where it is listed, to moment: (places, 2). residual: (rows,).
-  void (*add_moments)(const CellTable& table, const Points& points, const PointPanel<T>& panel, const double* residual,
-                      double* moment);
-  // Notes the cells and, of listed points, the places that hold points; place_hit: (places,).
-  void (*mark)(const CellTable& table, const Points& points, std::uint8_t* place_hit);
-  // Adds the cells' moments to the places' and zeroes them.
-  void (*fold)(const Pieces& pieces, const CellTable& table, double* moment);
+  // Adds r x and r of every point to its slot. residual: (rows,).
+  void (*add_moments)(const SlotTable& table, const Points& points, const PointPanel<T>& panel, const double* residual);
+  // Notes the slots that hold points.
+  void (*mark)(const SlotTable& table, const Points& points, std::int64_t count);
+  // moment: (places, 2) becomes the moments of the places, their cells' included; the slots are zeroed.
+  void (*fold)(const Pieces& pieces, const SlotTable& table, double* moment);
   // Gradient of one block from the moments, (places + 1, 2) with room for one more, overwritten.
   void (*gradient)(const BlockWeights<T>& block, const Pieces& pieces, double* moment, double* scratch,
                    const BlockGradient<T>& gradient);

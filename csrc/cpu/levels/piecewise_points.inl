@@ -84,34 +84,36 @@ inline __attribute__((always_inline)) FourOffsets four_offsets(const std::uint32
 }
 
 template <class T>
-void fill_cells(const piecewise::Grid<T>& grid, Pieces& pieces, const CellTable& table) {
+void fill_cells(const piecewise::Grid<T>& grid, Pieces& pieces, const SlotTable& table) {
   for (std::int64_t q = 0; q < pieces.count; q += kDoubles) {
     const Narrow<T> at = __builtin_convertvector(load(pieces.breakpoint + q), Narrow<T>);
     *reinterpret_cast<LooseCells*>(pieces.cell + q) = cells_of<T>(at, grid);
   }
   pieces.cell[pieces.count] = static_cast<std::int32_t>(table.cells);
+  double* place_line = table.line + 2 * first_place(table.cells);
   clear_split(table);
+  auto* split_cells = reinterpret_cast<SplitCell*>(table.line);
   std::int64_t cell = 0;
-  for (std::int64_t q = 0; q <= pieces.count; ++q) {
+  for (std::int32_t q = 0;;) {
     const std::int64_t next = pieces.cell[q];
-    if (cell > next) continue;  // the cell is split already
-    const Pair line = pair_number(pieces.line, 2 * q);
+    const Pair line = pair_number(place_line, 2 * q);
     for (const Four lines = joined(line, line); cell < next; cell += 2) four_at(table.line + 2 * cell) = lines;
-    cell = next + 1;
     if (q == pieces.count) return;
-    pair_number(table.line, next) = Pair{};
+    const std::int32_t first = q;
+    while (pieces.cell[++q] == next) {
+    }
+    split_cells[next] = {pieces.breakpoint[first], first, q};
     mark_split(table, next);
-    table.breakpoint[next] = static_cast<std::int32_t>(q);
+    cell = next + 1;
   }
 }
 
 template <class T>
-void add_values(const Pieces& pieces, const CellTable& table, const Points& points, const PointPanel<T>& panel,
-                double* output) {
+void add_values(const SlotTable& table, const Points& points, const PointPanel<T>& panel, double* output) {
   double* line = table.line;
   const T* x = panel.x;
   const std::uint32_t* offsets = points.offset;
-  const std::int64_t rows = panel.rows, count = points.count;
+  const std::int64_t rows = panel.rows, count = panel.rows * panel.inputs;
   for (std::int64_t b = 0; b < rows; b += 4) {
     Four sum = four_at(output + b);
     for (std::int64_t at = b; at < count; at += rows) {
@@ -122,21 +124,14 @@ void add_values(const Pieces& pieces, const CellTable& table, const Points& poin
     }
     four_at(output + b) = sum;
   }
-  const std::uint32_t last_row = static_cast<std::uint32_t>(rows - 1);
-  for (std::int64_t e = 0; e < points.listed_count; ++e) {
-    const std::uint32_t i = points.listed[e];
-    const Pair piece = pair_number(pieces.line, points.place[e]);
-    output[panel.inputs == 1 ? i : i & last_row] += piece[0] * static_cast<double>(panel.x[i]) + piece[1];
-  }
 }
 
 template <class T>
-void add_moments(const CellTable& table, const Points& points, const PointPanel<T>& panel, const double* residual,
-                 double* moment) {
+void add_moments(const SlotTable& table, const Points& points, const PointPanel<T>& panel, const double* residual) {
   double* sums = table.moment;
   const T* x = panel.x;
   const std::uint32_t* offsets = points.offset;
-  const std::int64_t rows = panel.rows, count = points.count;
+  const std::int64_t rows = panel.rows, count = panel.rows * panel.inputs;
   for (std::int64_t b = 0; b < rows; b += 4) {
     const Four r = four_at(residual + b);
     for (std::int64_t at = b; at < count; at += rows) {
@@ -149,26 +144,18 @@ void add_moments(const CellTable& table, const Points& points, const PointPanel<
       pair_at(sums, offset.at[3]) += high_pair(odd);
     }
   }
-  const std::uint32_t last_row = static_cast<std::uint32_t>(rows - 1);
-  for (std::int64_t e = 0; e < points.listed_count; ++e) {
-    const std::uint32_t i = points.listed[e];
-    const double r = residual[panel.inputs == 1 ? i : i & last_row];
-    pair_number(moment, points.place[e]) += Pair{r * static_cast<double>(panel.x[i]), r};
-  }
 }
 
-inline void mark_points(const CellTable& table, const Points& points, std::uint8_t* place_hit) {
-  for (std::int64_t i = 0; i < points.count; ++i) table.hit[points.offset[i] / kPairBytes] = 1;
-  for (std::int64_t e = 0; e < points.listed_count; ++e) place_hit[points.place[e]] = 1;
+inline void mark_points(const SlotTable& table, const Points& points, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) table.hit[points.offset[i] / kPairBytes] = 1;
 }
 
 // The cells strictly between two breakpoints' cells belong to the open piece between them.
-inline void fold_moments(const Pieces& pieces, const CellTable& table, double* moment) {
+inline void fold_moments(const Pieces& pieces, const SlotTable& table, double* moment) {
+  double *sums = table.moment, *place_sums = table.moment + 2 * first_place(table.cells);
   std::int64_t cell = 0;
   for (std::int64_t q = 0; q <= pieces.count; ++q) {
     const std::int64_t end = pieces.cell[q];
-    if (cell > end) continue;
-    double* sums = table.moment;
     Four some{}, others{};
     for (; cell + 4 <= end; cell += 4) {
       some += four_at(sums + 2 * cell);
@@ -181,9 +168,12 @@ inline void fold_moments(const Pieces& pieces, const CellTable& table, double* m
       sum += pair_number(sums, cell);
       pair_number(sums, cell) = Pair{};
     }
-    if (q < pieces.count) pair_number(sums, end) = Pair{};  // of a split cell: of no use
-    pair_number(moment, 2 * q) += sum;
-    cell = end + 1;
+    cell = cell > end ? cell : end + 1;  // the split cell itself holds no point
+    pair_number(moment, 2 * q) = pair_number(place_sums, 2 * q) + sum;
+    pair_number(place_sums, 2 * q) = Pair{};
+    if (q == pieces.count) return;
+    pair_number(moment, 2 * q + 1) = pair_number(place_sums, 2 * q + 1);
+    pair_number(place_sums, 2 * q + 1) = Pair{};
   }
 }
 
