@@ -15,8 +15,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from pyneedle import _blas, _checks, _native, _parameters, _penalties
+from pyneedle import _blas, _checks, _dlpack, _gpu_arrays, _native, _parameters, _penalties
 from pyneedle._checks import Array
+from pyneedle._dlpack import A, DeviceArray
 from pyneedle._parameters import Parameters
 from pyneedle._penalties import Penalty
 
@@ -138,74 +139,89 @@ class Network(ABC):
             w[...] = (limit * (2 * u - 1)).reshape(w.shape)
         return p
 
-    def forward(self, p: Mapping[str, Array], x: ArrayLike, kernel: str = "auto", threads: int | None = None) -> Array:
-        """Evaluate the network.
+    def forward(
+        self, p: Mapping[str, A], x: ArrayLike | DeviceArray, kernel: str = "auto", threads: int | None = None
+    ) -> A:
+        """Evaluate the network, where the parameters are.
 
         Parameters
         ----------
-        p : dict of str to ndarray
-            Parameters as `parameter_shapes`, all float32 or all float64.
+        p : dict of str to ndarray, or to arrays on a GPU
+            Parameters as `parameter_shapes`, all float32 or all float64. On a GPU: arrays of CuPy, or of any library
+            that speaks DLPack, C-contiguous; they are not copied.
         x : array_like, shape (n, d)
-            Rows, n >= 1, of the parameters' dtype, finite.
+            Rows, n >= 1, of the parameters' dtype, finite (which is not checked on a GPU); where the parameters are.
         kernel : str
-            "auto" or one of `kernels`.
+            "auto" or one of `kernels`; on a GPU as for `train` with device "cuda".
         threads : int, optional
-            Default: as many as this process may run on. The result does not depend on it.
+            Default: as many as this process may run on. The result does not depend on it, and a GPU needs none.
 
         Returns
         -------
-        ndarray, shape (n,)
-            f(x), divided by d, of the parameters' dtype.
+        array of the parameters' kind, shape (n,)
+            f(x), divided by d, of the parameters' dtype. On a GPU the work is queued on the stream that is current in
+            the library of `p`'s arrays (CuPy, PyTorch); for other libraries it is done on return.
 
         Raises
         ------
         TypeError, ValueError
             Where names, shapes or dtypes do not fit the network, or `x` is empty or holds NaN or infinity.
+        RuntimeError, ImportError
+            Where the parameters are on a GPU and this build or machine can't use it.
         """
+        if _dlpack.any_on_gpu(p):
+            found: A = _gpu_arrays.forward(self._layout, p, x, kernel)
+            return found
         flat, dtype = self._flat(p)
         rows = _checks.inputs(x, self.d, dtype)
         self._prepare(kernel)
-        prediction, _ = _native.forward(native(self), flat, rows, kernel, _checks.threads(threads))
-        return prediction
+        prediction: Any = _native.forward(native(self), flat, rows, kernel, _checks.threads(threads))[0]
+        kind: A = prediction  # that of the parameters
+        return kind
 
     def loss_and_grad(
         self,
-        p: Mapping[str, Array],
-        x: ArrayLike,
-        y: ArrayLike,
+        p: Mapping[str, A],
+        x: ArrayLike | DeviceArray,
+        y: ArrayLike | DeviceArray,
         penalty: Penalty | None = None,
         kernel: str = "auto",
         threads: int | None = None,
-    ) -> tuple[float, Parameters]:
-        """Compute the mean squared error, plus the penalty, and its gradient by all parameters.
+    ) -> tuple[float, dict[str, A]]:
+        """Compute the mean squared error, plus the penalty, and its gradient by all parameters, where these are.
 
         Parameters
         ----------
-        p : dict of str to ndarray
-            Parameters as `parameter_shapes`, all float32 or all float64.
+        p : dict of str to ndarray, or to arrays on a GPU
+            Parameters as for `forward`.
         x : array_like, shape (n, d)
-            Rows, n >= 1, of the parameters' dtype, finite.
+            Rows, n >= 1, of the parameters' dtype, finite (which is not checked on a GPU); where the parameters are.
         y : array_like, shape (n,)
-            Scaled targets (divided by d), of the parameters' dtype, finite.
+            Scaled targets (divided by d), of the parameters' dtype, finite; where the parameters are.
         penalty : L1, L2 or PathNorm, optional
             Added to the loss.
         kernel : str
-            "auto" or one of `kernels`.
+            "auto" or one of `kernels`; on a GPU as for `train` with device "cuda".
         threads : int, optional
-            Default: as many as this process may run on. The result does not depend on it.
+            Default: as many as this process may run on. The result does not depend on it, and a GPU needs none.
 
         Returns
         -------
         loss : float
             mean (f(x) - y)^2 + penalty.
-        gradient : dict of str to ndarray
-            Like `p`; views of one flat array. The derivative of ReLU at 0 is 0.
+        gradient : dict of str to array of the parameters' kind
+            Like `p`; NumPy's arrays are views of one flat array. The derivative of ReLU at 0 is 0.
 
         Raises
         ------
         TypeError, ValueError
             Where names, shapes or dtypes do not fit the network, or `x` or `y` is empty or holds NaN or infinity.
+        RuntimeError, ImportError
+            Where the parameters are on a GPU and this build or machine can't use it.
         """
+        if _dlpack.any_on_gpu(p):
+            _penalties.check(penalty)
+            return _gpu_arrays.loss_and_gradient(self._layout, p, x, y, _penalties.native(penalty), kernel)
         flat, dtype = self._flat(p)
         rows = _checks.inputs(x, self.d, dtype)
         target = _checks.targets(y, rows.shape[0], dtype)
@@ -214,9 +230,15 @@ class Network(ABC):
         loss, gradient, _ = _native.loss_and_gradient(
             native(self), flat, rows, target, _penalties.native(penalty), kernel, _checks.threads(threads)
         )
-        return loss, _parameters.unflatten(self.parameter_shapes, gradient)
+        views: Any = _parameters.unflatten(self.parameter_shapes, gradient)
+        kinds: dict[str, A] = views  # those of the parameters
+        return loss, kinds
 
-    def _flat(self, p: Mapping[str, Array]) -> tuple[Array, np.dtype[Any]]:
+    @property
+    def _layout(self) -> _gpu_arrays.Layout:
+        return _gpu_arrays.Layout(native(self), self.parameter_shapes, self.d, self.blocks == 1, self.name)
+
+    def _flat(self, p: Mapping[str, Any]) -> tuple[Array, np.dtype[Any]]:
         shapes = self.parameter_shapes
         dtype = _parameters.check(shapes, p)
         return _parameters.flatten(shapes, p), dtype
@@ -362,7 +384,7 @@ def check(network: object, name: str = "network") -> None:
         )
 
 
-def path_norm(network: Network, p: Mapping[str, Array]) -> float:
+def path_norm(network: Network, p: Mapping[str, A]) -> float:
     """The path norm: the sum over all paths from input to output of |w1| |w2| |w3|, divided by d.
 
     Equation 22 of the paper, with its factor 1/d. An LN's is that of the network that it stands for, in which all
@@ -372,7 +394,7 @@ def path_norm(network: Network, p: Mapping[str, Array]) -> float:
     ----------
     network : LocalNetwork, LocallyConnectedNetwork or GlobalNetwork
         The network that `p` belongs to.
-    p : dict of str to ndarray
+    p : dict of str to ndarray, or to arrays on a GPU
         Its parameters.
 
     Returns
@@ -384,7 +406,11 @@ def path_norm(network: Network, p: Mapping[str, Array]) -> float:
     ------
     TypeError, ValueError
         Where names, shapes or dtypes of `p` do not fit the network.
+    RuntimeError
+        Where the parameters are on a GPU and this build or machine can't use it.
     """
     check(network)
+    if _dlpack.any_on_gpu(p):
+        return _gpu_arrays.path_norm(network._layout, p)
     flat, _ = network._flat(p)
     return _native.path_norm(native(network), flat)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pyneedle import _checks, _native, _networks, _parameters, _penalties
+from pyneedle import _checks, _dlpack, _gpu_arrays, _native, _networks, _parameters, _penalties
 from pyneedle._checks import Array
 from pyneedle._parameters import Shapes
 from pyneedle._penalties import Penalty
@@ -76,14 +76,16 @@ class Adam:
         _checks.choice("epsilon_placement", self.epsilon_placement, ("uncorrected", "corrected"))
         native(self)
 
-    def init_state(self, p: Array | Mapping[str, Array]) -> AdamState:
-        """Zero moments for parameters `p`, a dict of arrays or one array.
+    def init_state(self, p: Any) -> AdamState:
+        """Zero moments for parameters `p`, a dict of arrays or one array, of their kind and where they are.
 
         Raises
         ------
         TypeError
             Where an array is neither float32 nor float64, or arrays differ in dtype.
         """
+        if _dlpack.any_on_gpu(p):
+            return AdamState(_gpu_arrays.zeros_like(p), _gpu_arrays.zeros_like(p))
         if isinstance(p, np.ndarray):
             _floating("p", p)
             return AdamState(np.zeros(p.shape, p.dtype), np.zeros(p.shape, p.dtype))
@@ -96,8 +98,8 @@ class Adam:
 
     def step(
         self,
-        p: Array | Mapping[str, Array],
-        g: Array | Mapping[str, Array],
+        p: Any,
+        g: Any,
         state: AdamState,
         penalty: Penalty | None = None,
         network: _networks.Network | None = None,
@@ -107,9 +109,10 @@ class Adam:
 
         Parameters
         ----------
-        p : ndarray or dict of str to ndarray
-            Parameters, writable, all float32 or all float64.
-        g : ndarray or dict of str to ndarray
+        p : ndarray or dict of str to ndarray, or arrays on a GPU
+            Parameters, writable, all float32 or all float64. On a GPU: arrays of CuPy, or of any library that speaks
+            DLPack, C-contiguous; the step is queued on the stream that is current in that library.
+        g : array or dict of str to array
             Gradient of the loss without the penalty, in the form of `p`.
         state : AdamState
             From `init_state(p)`.
@@ -125,6 +128,8 @@ class Adam:
         ------
         TypeError, ValueError
             Where names, shapes or dtypes do not fit one another or the network, or an array is read-only.
+        RuntimeError
+            Where the parameters are on a GPU and this build or machine can't use it.
         """
         _penalties.check(penalty)
         count = _checks.threads(threads)
@@ -133,25 +138,43 @@ class Adam:
         t = _checks.integer("state.t", state.t, minimum=0, maximum=2**62) + 1
         if network is not None:
             _networks.check(network)
-            if isinstance(p, np.ndarray):
-                raise TypeError("p must be a dict of arrays where a network is given, got ndarray")
-            shapes: Shapes = network.parameter_shapes
-            # One flat vector: the native step must know which part of it are weights.
-            groups, handle = [shapes], _networks.native(network)
-        else:
-            if penalty is not None and penalty.kind == "path-norm":
-                raise ValueError("network must be given for a PathNorm penalty, got None")
-            shapes = _shapes(p)
-            groups, handle = [{key: shape} for key, shape in shapes.items() if 0 not in shape], None
-        gradient, *changed = _arrays(shapes, {"g": g, "p": p, "state.m": state.m, "state.v": state.v})
+            if not isinstance(p, Mapping):
+                raise TypeError(f"p must be a dict of arrays where a network is given, got {type(p).__name__}")
+        elif penalty is not None and penalty.kind == "path-norm":
+            raise ValueError("network must be given for a PathNorm penalty, got None")
         settings, cost = native(self), _penalties.native(penalty)
-        for group in groups:
-            flat_gradient = _parameters.flatten(group, gradient)
-            flat = [_parameters.flatten(group, arrays) for arrays in changed]
-            _native.adam_step(handle, flat[0], flat_gradient, flat[1], flat[2], t, settings, cost, count)
-            for values, arrays in zip(flat, changed, strict=True):
-                _copy_back(group, values, arrays)
+        if _dlpack.any_on_gpu(p):
+            layout = None if network is None else network._layout
+            arrays = {"p": p, "g": g, "state.m": state.m, "state.v": state.v}
+            _gpu_arrays.adam_step(layout, arrays, t, settings, cost)
+        else:
+            _step_on_cpu({"g": g, "p": p, "state.m": state.m, "state.v": state.v}, t, settings, cost, network, count)
         state.t = t
+
+
+def _step_on_cpu(
+    given: Mapping[str, Any],
+    t: int,
+    settings: _native.Adam,
+    penalty: _native.Penalty,
+    network: _networks.Network | None,
+    threads: int,
+) -> None:
+    """Step t on NumPy's arrays: "g" is read, "p", "state.m" and "state.v" are changed."""
+    if network is not None:
+        shapes: Shapes = network.parameter_shapes
+        # One flat vector: the native step must know which part of it are weights.
+        groups, handle = [shapes], _networks.native(network)
+    else:
+        shapes = _shapes(given["p"])
+        groups, handle = [{key: shape} for key, shape in shapes.items() if 0 not in shape], None
+    gradient, *changed = _arrays(shapes, given)
+    for group in groups:
+        flat_gradient = _parameters.flatten(group, gradient)
+        flat = [_parameters.flatten(group, arrays) for arrays in changed]
+        _native.adam_step(handle, flat[0], flat_gradient, flat[1], flat[2], t, settings, penalty, threads)
+        for values, arrays in zip(flat, changed, strict=True):
+            _copy_back(group, values, arrays)
 
 
 def native(adam: Adam) -> _native.Adam:

@@ -29,8 +29,8 @@ def unflatten(shapes: Shapes, flat: Array) -> Parameters:
     return views
 
 
-def check(shapes: Shapes, p: object, name: str = "p") -> np.dtype[Any]:
-    """Check names, shapes and dtype of a dictionary of parameters; returns the dtype that all its arrays have."""
+def check_keys(shapes: Shapes, p: object, name: str = "p") -> Mapping[str, Any]:
+    """Check that this is a dictionary with the names of the parameters; returns it."""
     if not isinstance(p, Mapping):
         raise TypeError(f"{name} must be a dict of arrays with the keys {list(shapes)}, got {type(p).__name__}")
     missing = [key for key in shapes if key not in p]
@@ -41,9 +41,15 @@ def check(shapes: Shapes, p: object, name: str = "p") -> np.dtype[Any]:
             + (f": missing {missing}" if missing else "")
             + (f"{';' if missing else ':'} unknown {unknown}" if unknown else "")
         )
+    return p
+
+
+def check(shapes: Shapes, p: object, name: str = "p") -> np.dtype[Any]:
+    """Check names, shapes and dtype of a dictionary of parameters; returns the dtype that all its arrays have."""
+    arrays = check_keys(shapes, p, name)
     common: tuple[str, np.dtype[Any]] | None = None
     for key, shape in shapes.items():
-        value = p[key]
+        value = arrays[key]
         # The empty key stands for a single array.
         label = f"{name}[{key!r}]" if key else name
         if not isinstance(value, np.ndarray):

@@ -1,15 +1,15 @@
 """Training: one run, or many at once; the whole loop is native."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
-from pyneedle import _blas, _checks, _native, _networks, _optimizers, _parameters, _penalties
+from pyneedle import _blas, _checks, _device, _gpu_training, _native, _networks, _optimizers, _parameters, _penalties
 from pyneedle._checks import Array
 from pyneedle._datasets import Dataset
+from pyneedle._device import DEVICES, Device
 from pyneedle._fit import HISTORY, Fit
 from pyneedle._native import Progress
 from pyneedle._networks import Network
@@ -17,7 +17,6 @@ from pyneedle._optimizers import Adam
 from pyneedle._penalties import Penalty
 from pyneedle._state import TrainingState
 
-Device = Literal["cpu", "cuda"]
 _Report = Callable[[list[Progress]], object]
 
 
@@ -39,9 +38,8 @@ def batch_size(n_samples: int) -> int:
 
 
 def check_device(device: Device) -> None:
-    """RuntimeError where this machine or this build does not have the device."""
-    if device == "cuda":
-        raise RuntimeError("device 'cuda' is not available: this build of pyneedle has no CUDA module")
+    """RuntimeError where this machine or this build does not have the device; says what is missing."""
+    _device.check(device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +67,11 @@ class Run:
         Initial parameters, of the data set's dtype; they are not changed. Default: `network.init(seed, "paper",
         dtype)`.
     kernel : str
-        "auto" or one of `network.kernels`.
+        "auto" or one of `network.kernels`. On a GPU: "auto", "piecewise_linear" and "direct" for LN and LCN, "active"
+        and "direct" for GN, as far as they take the network; "direct_tf32" and "active_tf32" let the products of a GN
+        round their factors to TF32.
     device : {"cpu", "cuda"}
-        This build has "cpu" only.
+        The processor, or the first GPU that CUDA_VISIBLE_DEVICES leaves.
     shuffle : bool
         Reorder the training rows in every epoch.
     resume : TrainingState, optional
@@ -85,7 +85,9 @@ class Run:
     TypeError, ValueError
         Where an argument is out of its range, or does not fit the others.
     RuntimeError
-        Where the device is not available.
+        Where the device is not available; the message says what is missing.
+    ImportError
+        Where a dense network finds no BLAS for its device.
     """
 
     network: Network
@@ -124,13 +126,18 @@ class Run:
         object.__setattr__(self, "seed", _checks.seed(self.seed))
         if self.initial is not None:
             self._check_initial(self.initial)
-        _checks.choice("kernel", self.kernel, ("auto", *self.network.kernels))
-        _checks.choice("device", self.device, ("cpu", "cuda"))
-        check_device(self.device)
+        _checks.choice("device", self.device, DEVICES)
+        self._check_kernel()
         object.__setattr__(self, "shuffle", _checks.flag("shuffle", self.shuffle))
         object.__setattr__(self, "keep_state", _checks.flag("keep_state", self.keep_state))
         if self.resume is not None:
             self._check_resume(self.resume)
+
+    def _check_kernel(self) -> None:
+        if self.device == "cpu":
+            _checks.choice("kernel", self.kernel, ("auto", *self.network.kernels))
+            return
+        self.network._layout.check_kernel(self.kernel, self.dataset.dtype.name)
 
     def _check_initial(self, initial: Mapping[str, Array]) -> None:
         dtype = _parameters.check(self.network.parameter_shapes, initial, "initial")
@@ -205,9 +212,11 @@ def train(
         Initial parameters, of the data set's dtype; they are not changed. Default: `network.init(seed, "paper",
         dtype)`.
     kernel : str
-        "auto" or one of `network.kernels`.
+        "auto" or one of `network.kernels`. On a GPU: "auto", "piecewise_linear" and "direct" for LN and LCN, "active"
+        and "direct" for GN, as far as they take the network; "direct_tf32" and "active_tf32" let the products of a GN
+        round their factors to TF32.
     device : {"cpu", "cuda"}
-        This build has "cpu" only.
+        The processor, or the first GPU that CUDA_VISIBLE_DEVICES leaves.
     threads : int, optional
         Default: as many as this process may run on. The result does not depend on it.
     progress : bool or callable
@@ -231,7 +240,11 @@ def train(
     TypeError, ValueError
         Where an argument is out of its range, or does not fit the others.
     RuntimeError
-        Where the device is not available.
+        Where the device is not available; the message says what is missing.
+    ImportError
+        Where a dense network finds no BLAS for its device.
+    MemoryError
+        Where the run does not fit into the GPU's free memory.
     """
     run = Run(
         network=network,
@@ -254,9 +267,11 @@ def train(
 
 
 def train_ensemble(runs: Iterable[Run], threads: int | None = None, progress: bool | _Report = True) -> list[Fit]:
-    """Train many runs at once, one thread each, `threads` of them at a time.
+    """Train many runs at once: on the CPU one thread each, `threads` of them at a time; on a GPU side by side.
 
-    Each result is bitwise that of the run alone. A run that diverges leaves the others alone.
+    Each result is bitwise that of the run alone. A run that diverges leaves the others alone. On a GPU, runs that agree
+    in network, dtype, batch size, rows and kernel share the chip, as many as its free memory holds; other ones follow
+    them.
 
     Parameters
     ----------
@@ -277,6 +292,8 @@ def train_ensemble(runs: Iterable[Run], threads: int | None = None, progress: bo
     ------
     TypeError, ValueError
         Where an argument is out of its range.
+    MemoryError
+        Where a run does not fit into the GPU's free memory.
     """
     members = list(runs)
     for i, run in enumerate(members):
@@ -289,9 +306,66 @@ def train_ensemble(runs: Iterable[Run], threads: int | None = None, progress: bo
         return []
     jobs = [_job(run) for run in members]
     with _reporter(members, progress) as report:
-        results = _native.train(jobs, count, report)
-    used = count if len(members) == 1 else 1
+        if all(run.device == "cpu" for run in members):
+            results = _native.train(jobs, count, report)
+        else:
+            results = _train_on_both(members, jobs, count, report)
+    used = count if len(members) == 1 and members[0].device == "cpu" else 1
     return [_fit(run, result, used) for run, result in zip(members, results, strict=True)]
+
+
+def _train_on_both(
+    runs: list[Run], jobs: list[_native.Job], threads: int, report: _Report | None
+) -> "list[_native.Result]":
+    """First the runs on the GPU, then those on the CPU."""
+    gpu = [i for i, run in enumerate(runs) if run.device == "cuda"]
+    cpu = [i for i, run in enumerate(runs) if run.device == "cpu"]
+    snapshots: list[Progress] = [_gpu_training.WAITING] * len(runs)
+    found: list[_native.Result | None] = [None] * len(runs)
+
+    def train_part(indices: list[int], train: Callable[[_Report | None], "Sequence[_native.Result | None]"]) -> bool:
+        """Whether all of them came to their end."""
+        for i, result in zip(indices, train(_gpu_training.relay(report, snapshots, indices)), strict=True):
+            found[i] = result
+        ended = [found[i] for i in indices]
+        return all(result is not None and result["status"] != "interrupted" for result in ended)
+
+    members = [_member(runs[i], jobs[i]) for i in gpu]
+    if train_part(gpu, lambda relay: _gpu_training.train(members, relay)) and cpu:
+        train_part(cpu, lambda relay: _native.train([jobs[i] for i in cpu], threads, relay))
+    return [_not_begun(run) if result is None else result for run, result in zip(runs, found, strict=True)]
+
+
+def _member(run: Run, job: _native.Job) -> _gpu_training.Member:
+    assert run.batch_size is not None
+    data = run.dataset
+    kernel, tf32 = _device.split_kernel(run.kernel)
+    shape = _gpu_training.Shape(
+        run.network, data.dtype.name, run.batch_size, len(data.train), len(data.validation), kernel, tf32
+    )
+    return _gpu_training.Member(job, shape, id(data))
+
+
+def _not_begun(run: Run) -> "_native.Result":
+    """The result of a run that others' interruption kept from starting."""
+    start = _start(run)
+    layers = run.network.hidden_layers
+    counts = np.zeros((0, layers), np.int64)
+    return {
+        "parameters": start.copy() if run.resume is None else run.resume.best.copy(),
+        "last_parameters": start.copy(),
+        "best_epoch": -1 if run.resume is None else run.resume.best_epoch,
+        "status": "interrupted",
+        "train_loss": np.zeros(0),
+        "validation_loss": np.zeros(0),
+        "dead_units": counts,
+        "on_units": counts.copy(),
+        "mixed_units": counts.copy(),
+        "seconds": 0.0,
+        "kernel": run.kernel,
+        "isa": "",
+        "state": None,
+    }
 
 
 def _reporter(runs: list[Run], progress: bool | _Report) -> AbstractContextManager[_Report | None]:
@@ -308,7 +382,7 @@ def _reporter(runs: list[Run], progress: bool | _Report) -> AbstractContextManag
 def _job(run: Run) -> _native.Job:
     assert run.batch_size is not None
     network, data = run.network, run.dataset
-    if network.blocks == 1:
+    if network.blocks == 1:  # a job asks the CPU's kernels whether they take it, whatever the device
         _blas.ensure_loaded()
     return _native.Job(
         _networks.native(network),
@@ -322,7 +396,7 @@ def _job(run: Run) -> _native.Job:
         _optimizers.native(run.optimizer),
         _penalties.native(run.penalty),
         run.seed,
-        run.kernel,
+        _device.split_kernel(run.kernel)[0],
         run.shuffle,
         _resumption(run.resume),
         run.keep_state,

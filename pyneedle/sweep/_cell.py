@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from pyneedle import _checks, _datasets
+from pyneedle import _checks, _datasets, _device
 from pyneedle._datasets import Dataset, Sort
+from pyneedle._device import DEVICES, Device
 from pyneedle._networks import (
     Activation,
     GlobalNetwork,
@@ -20,7 +21,7 @@ from pyneedle._networks import (
 )
 from pyneedle._optimizers import Adam
 from pyneedle._penalties import BY_KIND, L1, L2, PathNorm, Penalty
-from pyneedle._training import Device, Run, batch_size
+from pyneedle._training import Run, batch_size
 
 NETWORK_NAMES = ("GN", "LCN", "LN")
 OPTIMIZER_KEYS = tuple(f.name for f in fields(Adam))
@@ -31,7 +32,7 @@ _CONTENT_VERSION = 1
 # SQLite's integers have a sign.
 _LARGEST_SEED = 2**63 - 1
 _HASH_DIGITS = 32
-_KERNELS = ("auto", "direct", "piecewise_linear", "active", "reference")
+_KERNELS = ("auto", "direct", "piecewise_linear", "active", "reference", *_device.tf32_kernels(["direct", "active"]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,7 @@ class Cell:
     init : {"paper", "glorot"}
         How initial parameters are drawn (see `LocalNetwork.init`).
     kernel : str
-        "auto" or a kernel of the network.
+        "auto" or a kernel of the network; on a GPU also "direct_tf32" and "active_tf32" for a GN.
     dtype : {"float32", "float64"}
         Of data and arithmetic.
     device : {"cpu", "cuda"}
@@ -120,7 +121,7 @@ class Cell:
         _checks.choice("sort", self.sort, ("abs", "value", "none"))
         _checks.choice("init", self.init, ("paper", "glorot"))
         _checks.choice("kernel", self.kernel, _KERNELS)
-        _checks.choice("device", self.device, ("cpu", "cuda"))
+        _checks.choice("device", self.device, DEVICES)
         object.__setattr__(self, "dtype", _checks.float_dtype("dtype", self.dtype).name)
         object.__setattr__(self, "shuffle", _checks.flag("shuffle", self.shuffle))
         if not isinstance(self.optimizer, Adam):
@@ -133,11 +134,19 @@ class Cell:
         self._check_batch()
 
     def _check_network(self) -> None:
-        names = (*_make_network(self).kernels, "auto")
+        network = _make_network(self)
+        names = ["auto", *network.kernels]
+        where = ""
+        if self.device == "cuda":
+            # This machine need not be the one with the GPU: what that one lacks is found when the cell is trained.
+            names.remove("reference")
+            if network.blocks == 1 and self.dtype == "float32":
+                names += _device.tf32_kernels(names[1:])
+            where = f" on device 'cuda' in {self.dtype}"
         # "active" and "piecewise_linear" may be kernels that this build does not have.
         if self.kernel not in names:
             listed = ", ".join(map(repr, sorted(names)))
-            raise ValueError(f"kernel must be one that this {self.network} has ({listed}), got {self.kernel!r}")
+            raise ValueError(f"kernel must be one that this {self.network} has{where} ({listed}), got {self.kernel!r}")
 
     def _check_batch(self) -> None:
         rows = _datasets.split_counts(self.n_samples, _datasets.PAPER_SPLIT)[0]

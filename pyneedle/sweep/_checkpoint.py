@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from pyneedle import _files, _native
+from pyneedle import _device, _files, _native
 from pyneedle._checks import Array
 from pyneedle._state import TrainingState
 from pyneedle.sweep._cell import Cell
@@ -130,9 +130,12 @@ def _remove(path: Path) -> None:
         warnings.warn(f"cannot remove {str(path)!r}: {error.strerror or error}", RuntimeWarning, stacklevel=3)
 
 
-def _producer() -> dict[str, str]:
+def _producer(cell: Cell) -> dict[str, str]:
     """What the bits of a result depend on beside the cell: a run is not continued by another."""
     machine = this_machine()
+    if cell.device == "cuda":
+        gpu = _device.info()
+        return {"pyneedle": machine.pyneedle, "isa": "sm_{}{}".format(*gpu.compute_capability), "processor": gpu.name}
     return {"pyneedle": machine.pyneedle, "isa": _native.active_level(), "processor": machine.processor}
 
 
@@ -142,7 +145,7 @@ def _write(file: BinaryIO, cell: Cell, state: TrainingState) -> None:
         {
             "version": _VERSION,
             "cell": cell.id,
-            "producer": _producer(),
+            "producer": _producer(cell),
             **{name: getattr(state, name) for name in _NUMBERS},
             "arrays": {name: [value.dtype.str, list(value.shape)] for name, value in arrays.items()},
         }
@@ -186,7 +189,7 @@ def _read(file: BinaryIO, cell: Cell) -> TrainingState:
         raise _RefusedError(f"it has version {header.get('version')!r} of the format, this pyneedle reads {_VERSION}")
     if header["cell"] != cell.id:
         raise _RefusedError(f"it is that of another run ({header['cell']})")
-    for name, mine in _producer().items():
+    for name, mine in _producer(cell).items():
         theirs = header["producer"].get(name)
         if theirs != mine:
             raise _RefusedError(f"it was computed with {name} {theirs!r}, this is {mine!r}")

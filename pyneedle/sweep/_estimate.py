@@ -4,8 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from pyneedle._device import DEVICES
 from pyneedle._training import check_device, train_ensemble
-from pyneedle.sweep import _memory
+from pyneedle.sweep import _gpu, _memory
 from pyneedle.sweep._cell import Cell
 from pyneedle.sweep._cost import Speeds, dataset_bytes, run_bytes, shape_of
 from pyneedle.sweep._data import data_key
@@ -57,20 +58,21 @@ class Estimate:
     shapes: tuple[ShapeEstimate, ...]
 
 
-def measure(cell: Cell, speeds: Speeds) -> None:
-    """Learn the speed of a cell's shape from a few of its steps, on one thread."""
+def measure(cell: Cell, speeds: Speeds, members: int = 1) -> None:
+    """Learn the speed of a cell's shape from a few of its steps, on one thread; on a GPU, of so many side by side."""
     rows = min(cell.n_samples, max(5, math.ceil((_STEPS * cell.batch_size + 1) / _TRAIN_SHARE)))
     sample = replace(cell, n_samples=rows, batch=cell.batch_size, epochs=1)
     dataset = sample.make_dataset()
     for _ in range(2):
-        (fit,) = train_ensemble([sample.make_run(dataset)], 1, progress=False)
+        runs = [replace(sample, repeat=seed).make_run(dataset) for seed in range(members)]
+        fit, *_ = train_ensemble(runs, 1, progress=False)
         if fit.status == "interrupted":
             raise KeyboardInterrupt
         if fit.seconds >= _LEAST_SECONDS or sample.epochs > 1:
             break
         sample = replace(sample, epochs=max(1, min(cell.epochs, round(_LEAST_SECONDS / max(fit.seconds, 1e-6)))))
     steps_per_epoch = sample.steps // sample.epochs
-    speeds.learn(cell, fit.seconds, len(fit.history["train_loss"]) * steps_per_epoch)
+    speeds.learn(cell, fit.seconds / members, len(fit.history["train_loss"]) * steps_per_epoch)
 
 
 def estimate(cells: Sequence[Cell], missing: Sequence[Cell], failed: int, threads: int) -> Estimate:
@@ -95,20 +97,20 @@ def estimate(cells: Sequence[Cell], missing: Sequence[Cell], failed: int, thread
     for same in shapes.values():
         example = same[0]
         if not speeds.known(example):
-            measure(example, speeds)
+            measure(example, speeds, _gpu.side_by_side(same) if example.device == "cuda" else 1)
         seconds = speeds.seconds(example)
         lines.append(
             ShapeEstimate(example, len(same), speeds.step_seconds(example), seconds * len(same), run_bytes(example))
         )
     lines.sort(key=lambda line: line.seconds, reverse=True)
-    longest = max((line.seconds / line.runs for line in lines), default=0.0)
-    total = sum(line.seconds for line in lines)
+    longest = max((line.seconds / line.runs for line in lines), default=0.0)  # on a GPU, its share
+    total, on_gpu = (sum(line.seconds for line in lines if line.example.device == device) for device in DEVICES)
     return Estimate(
         cells=len(cells),
         finished=len(cells) - len(missing),
         failed=failed,
         threads=threads,
-        seconds=max(longest, total / threads),
+        seconds=max(longest, total / threads, on_gpu),
         bytes=_peak(missing, threads),
         available_bytes=_memory.available(),
         shapes=tuple(lines),

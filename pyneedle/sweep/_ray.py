@@ -123,7 +123,8 @@ class RayExecutor:
             task = _Task(cells, self._share(cells[0]))
             # More than any node has would wait for ever.
             memory = min(run_bytes(cells[0]) + dataset_bytes(cells[0]), self._node_memory)
-            remote = self._remote.options(num_cpus=task.threads, memory=memory, name=cells[0].label)
+            gpus = 1 if cells[0].device == "cuda" else 0
+            remote = self._remote.options(num_cpus=task.threads, num_gpus=gpus, memory=memory, name=cells[0].label)
             job = self._job
             reference = remote.remote(cells, task.threads, job.keep, _native.__version__, job.checkpoints)
             self._in_flight[reference] = task

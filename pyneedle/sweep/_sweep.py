@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, TypeAlias, TypedDict, TypeVar
 
 from pyneedle import _checks, _native
 from pyneedle._datasets import Sort, TargetName
+from pyneedle._device import Device
 from pyneedle._networks import Activation, NetworkName, Scheme
 from pyneedle._optimizers import Adam, EpsilonPlacement
 from pyneedle._penalties import Penalty
-from pyneedle._training import Device
 from pyneedle.sweep import _toml
 from pyneedle.sweep._cell import Cell
 from pyneedle.sweep._driver import EXECUTORS, ExecutorName, Settings, drive, missing_cells

@@ -42,9 +42,9 @@ def train_cells(
     report : callable, optional
         Given snapshots of the runs a few times a second; may raise `Stopped`.
     checkpoints : Checkpoints, optional
-        Where a run that has the call to itself is put down while it lasts.
+        Where a run that has the call to itself, or runs that share a GPU, are put down while they last.
     speeds : Speeds, optional
-        For how long the first piece of such a run should be.
+        For how long the first piece of such runs should be.
 
     Returns
     -------
@@ -78,10 +78,10 @@ def _train(
 ) -> list[Outcome]:
     data = [datasets.get(cell) for cell in cells]
     runs = [cell.make_run(dataset) for cell, dataset in zip(cells, data, strict=True)]
-    if checkpoints is not None and len(cells) == 1:
+    if checkpoints is not None and (len(cells) == 1 or cells[0].device == "cuda"):
         # Speeds are those of one thread: a run with more has shorter first segments.
-        epoch_seconds = (speeds or Speeds()).seconds(cells[0]) / cells[0].epochs
-        fits = [train_segments(cells[0], runs[0], threads, report, checkpoints, epoch_seconds)]
+        epoch_seconds = len(cells) * (speeds or Speeds()).seconds(cells[0]) / cells[0].epochs
+        fits = train_segments(cells, runs, threads, report, checkpoints, epoch_seconds)
     else:
         fits = train_ensemble(runs, threads, progress=report or False)
     if any(fit.status == "interrupted" for fit in fits):
