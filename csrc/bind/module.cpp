@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "bind/crew.hpp"
 #include "bind/functions.hpp"
 #include "bind/training.hpp"
 #include "cpu/blas.hpp"

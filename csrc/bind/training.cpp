@@ -1,19 +1,11 @@
 #include "bind/training.hpp"
 
-#include <pybind11/stl.h>
-
-#include <algorithm>
-#include <chrono>
-#include <condition_variable>
-#include <exception>
 #include <limits>
-#include <memory>
-#include <mutex>
-#include <thread>
 #include <utility>
-#include <variant>
 
+#include "bind/crew.hpp"
 #include "bind/functions.hpp"
+#include "bind/results.hpp"
 #include "cpu/engine.hpp"
 #include "cpu/kernel_choice.hpp"
 #include "reference/reference.hpp"
@@ -21,8 +13,7 @@
 namespace pn::bind {
 namespace {
 
-constexpr auto kTick = std::chrono::milliseconds(50);  // between two looks for Ctrl-C
-constexpr double kMostBytesPerParameter = 6;           // parameters, best, two moments, gradient, and one to spare
+constexpr double kMostBytesPerParameter = 6;  // parameters, best, two moments, gradient, and one to spare
 
 std::int64_t row_count(const py::array& x, const char* name) {
   const std::int64_t rows = x.ndim() > 0 ? x.shape(0) : 0;
@@ -43,16 +34,6 @@ void require_kernel(const NetworkShape& shape, const std::string& kernel) {
   cpu::ThreadPool alone(1);
   cpu::make_kernel<float>(kernel, shape, cpu::active_level(), alone, 1);
 }
-
-// Arrays of the job's dtype, made without the GIL.
-using Values = std::variant<std::vector<float>, std::vector<double>>;
-
-// What a run leaves, without Python objects, so that it can be made without the GIL.
-struct Outcome {
-  TrainingRecord record;
-  Values best, last, m, v;  // the moments where the job asks for its state
-  std::string kernel, isa;
-};
 
 template <class T, class Source>
 Values values(const Source& source) {
@@ -106,172 +87,6 @@ Outcome run(const Job& job, int threads, cpu::Isa isa, Monitor& monitor) {
   });
 }
 
-// Workers that take the jobs in order, while the calling thread looks for signals and reports.
-class Crew {
- public:
-  Crew(const std::vector<const Job*>& jobs, int threads, cpu::Isa isa)
-      : jobs_(jobs), threads_(threads), isa_(isa), monitors_(jobs.size()), started_(jobs.size()),
-        outcomes_(jobs.size()) {}
-
-  // Without the GIL. tick() is called about every 50 ms with it held by nobody; when it throws, the runs are stopped.
-  template <class Tick>
-  void work(Tick tick) {
-    const bool alone = jobs_.size() == 1;
-    const auto size = std::min<std::size_t>(alone ? 1 : static_cast<std::size_t>(threads_), jobs_.size());
-    busy_ = size;
-    std::vector<std::thread> workers;
-    for (std::size_t i = 0; i < size; ++i) workers.emplace_back([this, alone] { take_jobs(alone ? threads_ : 1); });
-    try {
-      std::unique_lock lock(mutex_);
-      while (!done_.wait_for(lock, kTick, [this] { return busy_ == 0; })) {
-        lock.unlock();
-        tick();
-        lock.lock();
-      }
-    } catch (...) {
-      fail(std::current_exception());
-    }
-    for (std::thread& worker : workers) worker.join();
-    if (error_) std::rethrow_exception(error_);
-  }
-
-  void stop() {
-    stopping_ = true;
-    for (Monitor& monitor : monitors_) monitor.stop = true;
-  }
-
-  std::vector<Progress> progress() const {
-    std::vector<Progress> list;
-    for (std::size_t i = 0; i < jobs_.size(); ++i) {
-      const Monitor& m = monitors_[i];
-      list.push_back(
-          {m.steps, m.epochs, m.train_loss, m.validation_loss, m.best_validation_loss, started_[i], m.finished});
-    }
-    return list;
-  }
-
-  const std::vector<Outcome>& outcomes() const { return outcomes_; }
-
- private:
-  void take_jobs(int threads) {
-    try {
-      for (std::size_t i = next_++; i < jobs_.size(); i = next_++) {
-        started_[i] = true;
-        outcomes_[i] = run(*jobs_[i], threads, isa_, monitors_[i]);
-        monitors_[i].finished = true;
-      }
-    } catch (...) {
-      fail(std::current_exception());
-    }
-    const std::lock_guard lock(mutex_);
-    if (--busy_ == 0) done_.notify_one();
-  }
-
-  void fail(std::exception_ptr error) {
-    const std::lock_guard lock(mutex_);
-    if (!error_) error_ = std::move(error);
-    stop();
-  }
-
-  const std::vector<const Job*>& jobs_;
-  int threads_;
-  cpu::Isa isa_;
-  std::vector<Monitor> monitors_;
-  std::vector<std::atomic<bool>> started_;
-  std::vector<Outcome> outcomes_;
-  std::atomic<std::size_t> next_{0};
-  std::atomic<bool> stopping_{false};
-  std::mutex mutex_;
-  std::condition_variable done_;
-  std::size_t busy_ = 0;
-  std::exception_ptr error_;
-};
-
-py::array unit_array(const History& history, std::int32_t layers, std::int64_t UnitCounts::* member) {
-  const auto epochs = static_cast<py::ssize_t>(history.units.size());
-  py::array_t<std::int64_t> out({epochs, static_cast<py::ssize_t>(layers)});
-  auto view = out.mutable_unchecked<2>();
-  for (py::ssize_t e = 0; e < epochs; ++e) {
-    for (std::int32_t l = 0; l < layers; ++l) {
-      view(e, l) = history.units[static_cast<std::size_t>(e)][static_cast<std::size_t>(l)].*member;
-    }
-  }
-  return out;
-}
-
-py::array to_numpy(const Values& all) {
-  return std::visit(
-      [](const auto& v) -> py::array { return to_array<typename std::decay_t<decltype(v)>::value_type>(v); }, all);
-}
-
-py::dict state_of(const Outcome& outcome) {
-  const Standing& standing = outcome.record.standing;
-  py::dict d;
-  d["m"] = to_numpy(outcome.m);
-  d["v"] = to_numpy(outcome.v);
-  d["epochs"] = standing.epochs;
-  d["steps"] = standing.steps;
-  d["best_validation_loss"] = standing.best_validation_loss;
-  return d;
-}
-
-py::dict to_dict(const Job& job, const Outcome& outcome) {
-  const History& history = outcome.record.history;
-  py::dict d;
-  d["parameters"] = to_numpy(outcome.best);
-  d["last_parameters"] = to_numpy(outcome.last);
-  d["best_epoch"] = outcome.record.standing.best_epoch;
-  d["status"] = name(outcome.record.status);
-  d["train_loss"] = to_array<double>(history.train_loss);
-  d["validation_loss"] = to_array<double>(history.validation_loss);
-  d["dead_units"] = unit_array(history, job.shape.hidden_layers, &UnitCounts::dead);
-  d["on_units"] = unit_array(history, job.shape.hidden_layers, &UnitCounts::on);
-  d["mixed_units"] = unit_array(history, job.shape.hidden_layers, &UnitCounts::mixed);
-  d["seconds"] = outcome.record.seconds;
-  d["kernel"] = outcome.kernel;
-  d["isa"] = outcome.isa;
-  d["state"] = job.keep_state ? py::object(state_of(outcome)) : py::object(py::none());
-  return d;
-}
-
-// Signals and reports, on the thread that called train.
-class Watch {
- public:
-  Watch(Crew& crew, const py::object& report, double interval)
-      : crew_(crew), report_(report), interval_(interval), last_(std::chrono::steady_clock::now()) {}
-
-  // Takes the GIL. A KeyboardInterrupt becomes a request to stop; any other exception is thrown.
-  void operator()() {
-    const py::gil_scoped_acquire gil;
-    if (PyErr_CheckSignals() != 0) interrupted();
-    const auto now = std::chrono::steady_clock::now();
-    if (report_.is_none() || now - last_ < interval_) return;
-    last_ = now;
-    send_report();
-  }
-
-  void send_report() {
-    try {
-      report_(crew_.progress());
-    } catch (py::error_already_set& error) {
-      if (!error.matches(PyExc_KeyboardInterrupt)) throw;
-      crew_.stop();
-    }
-  }
-
- private:
-  void interrupted() {
-    if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) throw py::error_already_set();
-    PyErr_Clear();
-    crew_.stop();
-  }
-
-  Crew& crew_;
-  const py::object& report_;
-  std::chrono::duration<double> interval_;
-  std::chrono::steady_clock::time_point last_;
-};
-
 }  // namespace
 
 Job::Job(const NetworkShape& shape_, py::array initial_, py::array train_x_, py::array train_y_,
@@ -312,15 +127,17 @@ Job::Job(const NetworkShape& shape_, py::array initial_, py::array train_x_, py:
 py::list train_jobs(const std::vector<const Job*>& jobs, int threads, const py::object& report, double interval) {
   require_threads(threads);
   if (jobs.empty()) return py::list();
-  Crew crew(jobs, threads, cpu::active_level());
-  Watch watch(crew, report, interval);
-  {
-    const py::gil_scoped_release release;
-    crew.work([&watch] { watch(); });
-  }
-  if (!report.is_none()) watch.send_report();
+  const cpu::Isa isa = cpu::active_level();
+  const bool alone = jobs.size() == 1;
+  std::vector<Outcome> outcomes(jobs.size());
+  Crew crew(jobs.size(), jobs.size(), static_cast<std::size_t>(threads), [&](std::size_t i) {
+    crew.set_started(i);
+    outcomes[i] = run(*jobs[i], alone ? threads : 1, isa, crew.monitors()[i]);
+    crew.monitors()[i].finished = true;
+  });
+  crew.work(report, interval);
   py::list results;
-  for (std::size_t i = 0; i < jobs.size(); ++i) results.append(to_dict(*jobs[i], crew.outcomes()[i]));
+  for (std::size_t i = 0; i < jobs.size(); ++i) results.append(to_dict(*jobs[i], outcomes[i]));
   return results;
 }
 

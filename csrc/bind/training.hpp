@@ -1,4 +1,4 @@
-// Training runs from Python: what a run is, and the threads that train one or many while Python stays responsive.
+// Training runs from Python: what a run is, and how the CPU trains one or many.
 #pragma once
 
 #include <optional>
@@ -36,12 +36,6 @@ class Job {
   std::string kernel;
   std::optional<Resumption> resume;
   bool keep_state;
-};
-
-struct Progress {
-  std::int64_t steps, epochs;
-  double train_loss, validation_loss, best_validation_loss;
-  bool started, finished;
 };
 
 // One job gets all the threads; of several, each gets one, `threads` of them at a time. See _native.pyi.

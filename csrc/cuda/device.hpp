@@ -1,0 +1,32 @@
+// The CUDA devices of this machine, and what is missing where there is none. Free of CUDA's own headers.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace pn::cuda {
+
+struct DeviceInfo {
+  int index;
+  std::string name;
+  int major, minor;  // compute capability
+  std::int64_t total_bytes, free_bytes;
+};
+
+// "" where a device can be used; else what is missing, as a phrase: "no NVIDIA driver: ...".
+std::string unavailable();
+
+// Throws std::runtime_error where there is none.
+std::vector<DeviceInfo> devices();
+
+// Throws std::invalid_argument where there is no device of this number.
+DeviceInfo device(int index);
+
+// Of the CUDA runtime that this library has in it: "13.0".
+std::string runtime_version();
+
+// "sm_90"
+std::string architecture(const DeviceInfo& device);
+
+}  // namespace pn::cuda
