@@ -74,6 +74,11 @@ DeviceInfo device(int index) {
   return info;
 }
 
+void synchronize(int device, std::uintptr_t stream) {
+  const DeviceGuard guard(device);
+  check(cudaStreamSynchronize(reinterpret_cast<cudaStream_t>(stream)), "waiting for a stream");
+}
+
 std::string architecture(const DeviceInfo& device) {
   return "sm_" + std::to_string(device.major) + std::to_string(device.minor);
 }

@@ -26,6 +26,9 @@ DeviceInfo device(int index);
 // Of the CUDA runtime that this library has in it: "13.0".
 std::string runtime_version();
 
+// Returns when the work that is queued on a stream (its address; 0: the default one) is done.
+void synchronize(int device, std::uintptr_t stream);
+
 // "sm_90"
 std::string architecture(const DeviceInfo& device);
 

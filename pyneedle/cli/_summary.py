@@ -79,6 +79,12 @@ def record(fit: Fit, steps_per_epoch: int) -> dict[str, Any]:
     }
 
 
+def _where(fit: Fit) -> str:
+    if fit.device == "cuda":
+        return f"kernel {fit.kernel}, GPU ({fit.isa})"
+    return f"kernel {fit.kernel}, level {fit.isa}, {fit.threads} {'thread' if fit.threads == 1 else 'threads'}"
+
+
 def print_table(fit: Fit, steps_per_epoch: int) -> None:
     """Print the summary on standard output."""
     network, data, steps = fit.network, fit.dataset, _steps(fit, steps_per_epoch)
@@ -94,7 +100,7 @@ def print_table(fit: Fit, steps_per_epoch: int) -> None:
         ("network", description),
         ("parameters", f"{network.parameter_count:,} ({fit.dtype})"),
         ("data", f"{data.target}, {data.n_samples:,} samples ({len(data.train):,} for training)"),
-        ("ran", f"kernel {fit.kernel}, level {fit.isa}, {fit.threads} {'thread' if fit.threads == 1 else 'threads'}"),
+        ("ran", _where(fit)),
         ("penalty", penalty),
         ("", ""),
         ("mean squared error", "scaled      original scale"),

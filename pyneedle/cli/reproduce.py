@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from pyneedle.cli._device import DeviceChoice
 from pyneedle.cli._errors import bad_usage, fail, failures
 from pyneedle.cli.sweep import ExecutorChoice, print_estimate
 
@@ -43,6 +44,9 @@ def reproduce(
     threads: Annotated[
         int | None, typer.Option(help="Threads to use on this machine.", show_default="as many as there are cores")
     ] = None,
+    device: Annotated[
+        DeviceChoice, typer.Option(help="The processor, or a GPU; runs of either are kept apart.")
+    ] = DeviceChoice.cpu,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what there is to do and an estimate of time and memory.")
     ] = False,
@@ -63,7 +67,7 @@ def reproduce(
     path = out / experiments.STORE_NAME if store is None else store
     if dry_run:
         with bad_usage(), failures("the estimate failed"):
-            estimate = experiments.estimate(chosen, preset.value, path, threads)
+            estimate = experiments.estimate(chosen, preset.value, path, threads, device.device)
         print_estimate(estimate)
         for remark in {experiments.EXPERIMENTS[one].remark for one in chosen} - {""}:
             typer.echo(remark)
@@ -71,7 +75,9 @@ def reproduce(
 
     def run(one: str) -> None:
         with bad_usage(), failures(f"{one} failed"):
-            result = experiments.reproduce(one, preset.value, out, path, published, executor.value, threads, not quiet)
+            result = experiments.reproduce(
+                one, preset.value, out, path, published, executor.value, threads, not quiet, device.device
+            )
         if not quiet:
             _print(result)
 

@@ -9,6 +9,8 @@ import typer
 
 import pyneedle as pn
 from pyneedle import _files, _native, _penalties
+from pyneedle._training import check_device
+from pyneedle.cli._device import DeviceChoice
 from pyneedle.cli._errors import BAD_USAGE, bad_usage, fail, failures
 from pyneedle.cli._summary import finite_or_none, print_table, record
 
@@ -79,8 +81,13 @@ def train(
     seed: Annotated[int, typer.Option(help="Of the initial parameters and the shuffling.")] = 0,
     data_seed: Annotated[int, typer.Option(help="Of the data.")] = 0,
     kernel: Annotated[
-        str, typer.Option(help="auto, direct, piecewise_linear (LN, LCN), active (GN) or reference.")
+        str,
+        typer.Option(
+            help="auto, direct, piecewise_linear (LN, LCN), active (GN) or reference; on a GPU not reference, but "
+            "direct_tf32 and active_tf32 (GN)."
+        ),
     ] = "auto",
+    device: Annotated[DeviceChoice, typer.Option(help="The processor, or a GPU.")] = DeviceChoice.cpu,
     threads: Annotated[
         int | None, typer.Option(help="Threads to use.", show_default="as many as there are cores")
     ] = None,
@@ -100,12 +107,13 @@ def train(
     with bad_usage(strength="--penalty's strength"), failures("the run could not be set up"):
         # An impossible PYNEEDLE_ISA should be known before the data are drawn.
         _native.active_level()
+        check_device(device.device)
         net = _NETWORKS[network.value](d, alpha, hidden_layers, activation.value)
         cost = _penalties.parse(penalty)
         optimizer = pn.Adam(learning_rate=learning_rate, decay=decay)
         with bad_usage(seed="--data-seed"):
             data = pn.make_dataset(target.value, d, n_samples, data_seed, sort.value, dtype.value)
-        run = pn.Run(net, data, epochs, batch_size, optimizer, cost, seed, kernel=kernel)
+        run = pn.Run(net, data, epochs, batch_size, optimizer, cost, seed, kernel=kernel, device=device.device)
         pn.train_ensemble([], threads, progress=False)  # checks the threads
     _check_outputs(save, plot)
 

@@ -56,6 +56,7 @@ class _Setting:
             penalty=[protocol.penalty(self.penalty)],
             optimizer=Adam(learning_rate=self.learning_rate),
             epochs=protocol.epochs,
+            device=protocol.device,
             repeat=range(protocol.repeats),
         )
 

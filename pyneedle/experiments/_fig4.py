@@ -57,6 +57,7 @@ def _cell(network: "NetworkName", protocol: Protocol) -> Cell:
         n_samples=protocol.n_samples[0],
         alpha=protocol.alpha,
         epochs=protocol.epochs,
+        device=protocol.device,
         optimizer=Adam(decay=_DECAY),
     )
 

@@ -39,6 +39,7 @@ def _cell(protocol: Protocol, network: NetworkName, penalty: PenaltyName = "none
         n_samples=protocol.n_samples[0],
         alpha=protocol.alpha,
         epochs=protocol.epochs,
+        device=protocol.device,
         penalty=protocol.penalty(penalty),
     )
 

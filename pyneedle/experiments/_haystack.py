@@ -75,6 +75,7 @@ def _sweep(series: Series, protocol: Protocol, d: int, n_samples: int) -> Sweep:
         n_samples=n_samples,
         penalty=[protocol.penalty(series.penalty)],
         epochs=protocol.epochs,
+        device=protocol.device,
         repeat=range(protocol.repeats),
     )
 

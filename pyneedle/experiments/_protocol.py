@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from pyneedle import _checks
+from pyneedle._device import DEVICES, Device
 from pyneedle._penalties import BY_KIND, Penalty
 
 PresetName: TypeAlias = Literal["quick", "laptop", "paper"]
@@ -31,6 +32,8 @@ class Protocol:
         Numbers of inputs of the GN, where it takes too long for all of `d`.
     l1, l2, path_norm : float
         Strengths of the penalties; the defaults are those that the paper selected, for its scale.
+    device : {"cpu", "cuda"}
+        Where it is run.
 
     Raises
     ------
@@ -47,6 +50,7 @@ class Protocol:
     l1: float = 1e-8
     l2: float = 1e-7
     path_norm: float = 1e-5
+    device: Device = "cpu"
 
     def __post_init__(self) -> None:
         """Check the numbers; what they are used for checks them again, together."""
@@ -64,6 +68,7 @@ class Protocol:
             if not 0.0 <= value < float("inf"):
                 raise ValueError(f"{name} must be finite and not negative, got {value}")
             object.__setattr__(self, name, value)
+        _checks.choice("device", self.device, DEVICES)
 
     def inputs(self, network: str) -> tuple[int, ...]:
         """The numbers of inputs that a network is trained with."""

@@ -1,11 +1,12 @@
 """Running an experiment from its cells to its files."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyneedle import _checks, _native
+from pyneedle._device import DEVICES
 from pyneedle.experiments import _registry, _style, _tables
 from pyneedle.experiments._experiment import Comparison, Experiment
 from pyneedle.experiments._protocol import PRESETS, PresetName, Protocol
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from pyneedle._device import Device
     from pyneedle.sweep._driver import ExecutorName
 
 STORE_NAME = "runs.sqlite"
@@ -68,6 +70,7 @@ def reproduce(
     executor: "ExecutorName" = "local",
     threads: int | None = None,
     progress: bool = True,
+    device: "Device | None" = None,
 ) -> Result:
     """Make the runs of a figure or table, analyse them, and write its picture and numbers.
 
@@ -91,6 +94,8 @@ def reproduce(
         To use on this machine. Default: as many as this process may run on.
     progress : bool
         Show bars on standard error, where that is a terminal.
+    device : {"cpu", "cuda"}, optional
+        Where the runs are made. Default: that of the protocol, the CPU for a preset.
 
     Raises
     ------
@@ -99,7 +104,7 @@ def reproduce(
     OSError, StoreError, RuntimeError, ImportError, KeyboardInterrupt
         As `Sweep.run`; what was finished is stored.
     """
-    experiment, protocol, label = _resolve(name, preset)
+    experiment, protocol, label = _resolve(name, preset, device)
     _checks.choice("executor", executor, EXECUTORS)
     if threads is not None:
         _checks.threads(threads)
@@ -128,7 +133,7 @@ def reproduce(
     )
 
 
-def plan(names: "Iterable[str]", preset: PresetName | Protocol = "quick") -> Sweep:
+def plan(names: "Iterable[str]", preset: PresetName | Protocol = "quick", device: "Device | None" = None) -> Sweep:
     """The runs of some experiments, each once.
 
     Raises
@@ -138,7 +143,7 @@ def plan(names: "Iterable[str]", preset: PresetName | Protocol = "quick") -> Swe
     """
     from pyneedle.experiments._series import joined
 
-    resolved = [_resolve(name, preset) for name in names]
+    resolved = [_resolve(name, preset, device) for name in names]
     return joined([experiment.plan(protocol) for experiment, protocol, _ in resolved])
 
 
@@ -147,6 +152,7 @@ def estimate(
     preset: PresetName | Protocol = "quick",
     store: str | os.PathLike[str] | None = None,
     threads: int | None = None,
+    device: "Device | None" = None,
 ) -> Estimate:
     """What the runs of some experiments would take, from a few steps of each shape; nothing is stored.
 
@@ -154,24 +160,34 @@ def estimate(
     ----------
     names : iterable of str
         Experiments; runs that they share count once.
-    preset, store, threads
+    preset, store, threads, device
         As for `reproduce`; without a store all runs are to be made.
     """
     chosen = list(names)
     keep = any(_registry.get(name).parameters for name in chosen)
     path = None if store is None or not Path(store).exists() else Path(store)
-    return plan(chosen, preset).estimate(path, threads, parameters=keep)
+    return plan(chosen, preset, device).estimate(path, threads, parameters=keep)
 
 
-def _resolve(name: str, preset: PresetName | Protocol) -> tuple[Experiment[Any], Protocol, str]:
+def _resolve(
+    name: str, preset: PresetName | Protocol, device: "Device | None" = None
+) -> tuple[Experiment[Any], Protocol, str]:
     experiment = _registry.get(name)
     _native.active_level()  # an impossible PYNEEDLE_ISA should be known before a file is made
     if isinstance(preset, Protocol):
         wanted = type(experiment.protocols["paper"])
         if not isinstance(preset, wanted):
             raise TypeError(f"preset must be a {wanted.__name__} for {name}, got a {type(preset).__name__}")
-        return experiment, preset, "custom"
+        return experiment, _on(preset, device), "custom"
     if not isinstance(preset, str):
         raise TypeError(f"preset must be one of {', '.join(map(repr, PRESETS))} or a Protocol, got {preset!r}")
     _checks.choice("preset", preset, PRESETS)
-    return experiment, experiment.protocols[preset], preset
+    return experiment, _on(experiment.protocols[preset], device), preset
+
+
+def _on(protocol: Protocol, device: "Device | None") -> Protocol:
+    """The protocol on a device."""
+    if device is None:
+        return protocol
+    _checks.choice("device", device, DEVICES)
+    return replace(protocol, device=device)

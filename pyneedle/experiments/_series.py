@@ -61,6 +61,7 @@ class Series:
             batch=batch,
             penalty=[protocol.penalty(self.penalty)],
             epochs=protocol.epochs,
+            device=protocol.device,
             repeat=range(protocol.repeats),
         )
 

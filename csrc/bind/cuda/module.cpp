@@ -22,6 +22,8 @@ void define_devices(py::module_& m) {
   m.def("runtime_version", &cuda::runtime_version);
   m.def("unavailable", &cuda::unavailable);
   m.def("devices", &cuda::devices);
+  m.def("synchronize", &cuda::synchronize, py::arg("device"), py::arg("stream"),
+        py::call_guard<py::gil_scoped_release>());
 }
 
 std::pair<std::int64_t, std::int64_t> run_bytes(const NetworkShape& shape, const std::string& dtype,

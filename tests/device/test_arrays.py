@@ -1,0 +1,219 @@
+"""Arrays on a GPU, with a GPU that is NumPy underneath: what is borrowed, on which stream, and what comes back."""
+
+import sys
+
+import numpy as np
+import pytest
+from support import fake_cuda
+from support.cases import NETWORKS, random_parameters, random_rows
+from support.fake_cuda import DeviceArray
+
+import pyneedle as pn
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    return fake_cuda.install(monkeypatch)
+
+
+def on_gpu(values, kind=DeviceArray):
+    """A copy of an array, or of a dict of arrays, that says to be on the GPU."""
+    if isinstance(values, dict):
+        return {key: on_gpu(value, kind) for key, value in values.items()}
+    return kind(np.array(values, order="C"))
+
+
+def host(values):
+    return {key: value.host for key, value in values.items()}
+
+
+def problem(network, dtype="float32"):
+    net = network(3, 7)
+    return net, random_parameters(net, dtype=dtype), *random_rows(net, 11, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_forward_and_gradient_are_those_of_the_host(cuda, network, dtype):
+    net, p, x, y = problem(network, dtype)
+    penalty = pn.PathNorm(0.1)
+    prediction = net.forward(on_gpu(p), on_gpu(x))
+    assert type(prediction) is DeviceArray
+    np.testing.assert_array_equal(prediction.host, net.forward(p, x))
+    loss, gradient = net.loss_and_grad(on_gpu(p), on_gpu(x), on_gpu(y), penalty, kernel="direct")
+    wanted, wanted_gradient = net.loss_and_grad(p, x, y, penalty, kernel="direct")
+    assert loss == wanted
+    assert list(gradient) == list(p)
+    for key, value in gradient.items():
+        assert type(value) is DeviceArray
+        np.testing.assert_array_equal(value.host, wanted_gradient[key])
+    assert pn.path_norm(net, on_gpu(p)) == pn.path_norm(net, p)
+    assert cuda.kernels_asked == [("auto", False), ("direct", False)]
+
+
+@pytest.mark.parametrize("with_network", [False, True])
+def test_adam_in_place(cuda, with_network):
+    net, p, x, y = problem(pn.GlobalNetwork)
+    network, penalty = (net, pn.PathNorm(0.1)) if with_network else (None, pn.L1(0.1))
+    adam, (_, g) = pn.Adam(weight_decay=0.1), net.loss_and_grad(p, x, y)
+    theirs, gradient = on_gpu(p), on_gpu(g)
+    mine = {key: value.copy() for key, value in p.items()}
+    state, their_state = adam.init_state(mine), adam.init_state(theirs)
+    assert type(their_state.m["w1"]) is DeviceArray
+    for _ in range(3):
+        adam.step(mine, g, state, penalty, network)
+        adam.step(theirs, gradient, their_state, penalty, network)
+    assert their_state.t == 3
+    for ours, other in ((mine, theirs), (state.m, their_state.m), (state.v, their_state.v)):
+        for key, value in host(other).items():
+            np.testing.assert_array_equal(value, ours[key])
+
+
+def test_adam_on_a_single_array(cuda):
+    p, g = np.arange(5.0), np.ones(5)
+    theirs, adam = on_gpu(p), pn.Adam()
+    state, their_state = adam.init_state(p), adam.init_state(theirs)
+    adam.step(p, g, state)
+    adam.step(theirs, on_gpu(g), their_state)
+    np.testing.assert_array_equal(theirs.host, p)
+
+
+@pytest.mark.parametrize(
+    ("name", "module"), [("cupy", fake_cuda.cupy_module), ("torch", fake_cuda.torch_module)], ids=["cupy", "torch"]
+)
+@pytest.mark.parametrize(("stream", "asked", "used"), [(0, 1, 0), (1, 1, 0), (7, 7, 7)])
+def test_the_current_stream_of_the_library(cuda, monkeypatch, name, module, stream, asked, used):
+    kind = fake_cuda.of_library(name)
+    monkeypatch.setitem(sys.modules, name, module(kind, stream))
+    net, p, x, _ = problem(pn.LocalNetwork)
+    prediction = net.forward(on_gpu(p, kind), on_gpu(x, kind))
+    assert type(prediction) is kind
+    np.testing.assert_array_equal(prediction.host, net.forward(p, x))
+    assert set(kind.seen) == {asked}  # 0 stands for no stream in the protocol
+    assert cuda.streams == [used]
+    assert cuda.synchronized == 0
+    assert type(pn.Adam().init_state(on_gpu(p, kind)).m["w1"]) is kind
+
+
+def test_other_libraries_get_the_legacy_stream_and_finished_work(cuda):
+    net, p, x, _ = problem(pn.LocalNetwork)
+    DeviceArray.seen.clear()
+    net.forward(on_gpu(p), on_gpu(x))
+    assert set(DeviceArray.seen) == {1}
+    assert cuda.streams == [0]
+    assert cuda.synchronized == 1
+
+
+def test_nothing_is_copied(cuda):
+    net, p, *_ = problem(pn.LocallyConnectedNetwork)
+    flat = np.concatenate([value.reshape(-1) for value in p.values()])
+    views, first = {}, 0
+    for key, value in p.items():
+        views[key] = DeviceArray(flat[first : first + value.size].reshape(value.shape))
+        first += value.size
+    g = {key: DeviceArray(np.ones(value.shape, value.dtype)) for key, value in p.items()}
+    adam = pn.Adam()
+    adam.step(views, g, adam.init_state(views), network=net)
+    assert not np.array_equal(flat, np.concatenate([value.reshape(-1) for value in p.values()]))
+
+
+def test_tf32_by_name(cuda):
+    net, p, x, _ = problem(pn.GlobalNetwork)
+    net.forward(on_gpu(p), on_gpu(x), kernel="active_tf32")
+    assert cuda.kernels_asked == [("active", True)]
+
+
+class Jax(DeviceArray):
+    __module__ = "jaxlib._jax"
+    seen = []  # noqa: RUF012
+
+
+NET = pn.LocalNetwork(3, 7)
+X = np.ones((4, 3), np.float32)
+
+
+def wide(value):
+    """A view whose rows are apart."""
+    return DeviceArray(np.zeros((*value.shape, 2), value.dtype)[..., 0])
+
+
+CASES = {
+    "x on the host": (lambda p: NET.forward(p, X), TypeError, "x must be on the GPU like p['w1'], got numpy ndarray"),
+    "a list": (lambda p: NET.forward(p, [[1.0] * 3]), ValueError, "x must have shape (n, 3)"),
+    "one on the host": (
+        lambda p: NET.forward({**p, "w2": p["w2"].host}, on_gpu(X)), TypeError, "p['w2'] must be on the GPU"
+    ),
+    "the first on the host": (
+        lambda p: NET.forward({**p, "w1": p["w1"].host}, on_gpu(X)), TypeError, "p['w1'] must be on the GPU"
+    ),
+    "shape of x": (lambda p: NET.forward(p, on_gpu(X[:, :2])), ValueError, "x must have shape (n, 3)"),
+    "no rows": (lambda p: NET.forward(p, on_gpu(X[:0])), ValueError, "x must have at least one row"),
+    "dtype of x": (
+        lambda p: NET.forward(p, on_gpu(X.astype(np.float64))), TypeError, "x must have the dtype float32 of p['w1']"
+    ),
+    "integers": (
+        lambda p: NET.forward(p, on_gpu(X.astype(np.int64))), TypeError,
+        "x must be float32 or float64, got DLPack type 0 of 64 bits",
+    ),
+    "another device": (
+        lambda p: NET.forward(p, DeviceArray(X.copy(), 1)), ValueError, "x must be on GPU 0 like p['w1'], got GPU 1"
+    ),
+    "strides": (
+        lambda p: NET.forward({**p, "w2": wide(p["w2"])}, on_gpu(X)), ValueError, "must be C-contiguous on the GPU"
+    ),
+    "missing key": (
+        lambda p: NET.forward({k: v for k, v in p.items() if k != "b1"}, on_gpu(X)), ValueError, "missing ['b1']"
+    ),
+    "shape of p": (
+        lambda p: NET.forward({**p, "b1": on_gpu(np.zeros(6, np.float32))}, on_gpu(X)), ValueError,
+        "p['b1'] must have shape (7,), got (6,)",
+    ),
+    "y": (
+        lambda p: NET.loss_and_grad(p, on_gpu(X), on_gpu(np.ones(3, np.float32))), ValueError, "y must have shape (4,)"
+    ),
+    "reference": (
+        lambda p: NET.forward(p, on_gpu(X), kernel="reference"), ValueError,
+        "kernel must be one of 'auto', 'piecewise_linear', 'direct' for LN on device 'cuda', got 'reference'",
+    ),
+    "no products": (lambda p: NET.forward(p, on_gpu(X), kernel="direct_tf32"), ValueError, "got 'direct_tf32'"),
+    "immutable": (
+        lambda p: pn.Adam().step(
+            on_gpu(NET.init(), Jax), on_gpu(NET.init(), Jax), pn.Adam().init_state(on_gpu(NET.init(), Jax))
+        ),
+        TypeError, "p['w1'] must be an array that can be changed in place, got jaxlib Jax",
+    ),
+    "moments on the host": (
+        lambda p: pn.Adam().step(p, p, pn.Adam().init_state(NET.init())), TypeError, "state.m['w1'] must be on the GPU"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "kind", "message"), CASES.values(), ids=CASES.keys())
+def test_bad_input(cuda, call, kind, message):
+    p = on_gpu(NET.init())
+    with pytest.raises(kind) as error:
+        call(p)
+    assert message in str(error.value)
+    assert cuda.streams == []  # nothing was computed
+
+
+def test_tf32_needs_float32(cuda):
+    net, p, x, _ = problem(pn.GlobalNetwork, "float64")
+    with pytest.raises(ValueError, match="kernel must be one without TF32 for float64, got 'direct_tf32'"):
+        net.forward(on_gpu(p), on_gpu(x), kernel="direct_tf32")
+
+
+def test_a_library_that_refuses(cuda):
+    class Refuses(DeviceArray):
+        def __dlpack__(self, stream=None):
+            raise BufferError("tensor requires gradient")
+
+    p = on_gpu(NET.init())
+    with pytest.raises(TypeError, match=r"x can't be borrowed through DLPack: tensor requires gradient"):
+        NET.forward(p, Refuses(X.copy()))
+
+
+def test_without_a_gpu(monkeypatch):
+    fake_cuda.install(monkeypatch, missing="no NVIDIA driver: libcuda.so.1 was not found")
+    with pytest.raises(RuntimeError, match="device 'cuda' is not available: no NVIDIA driver"):
+        NET.forward(on_gpu(NET.init()), on_gpu(X))
