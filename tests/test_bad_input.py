@@ -221,7 +221,6 @@ CASES = {
     ),
     "train kernel": (lambda: pn.train(NET, DS, kernel="fast"), ValueError, "kernel must be one of"),
     "device": (lambda: pn.train(NET, DS, device="tpu"), ValueError, "device must be one of 'cpu', 'cuda'"),
-    "cuda": (lambda: pn.train(NET, DS, device="cuda"), RuntimeError, "no CUDA module"),
     "train threads": (lambda: pn.train(NET, DS, threads=-1), ValueError, "threads must be at least 1"),
     "progress": (lambda: pn.train(NET, DS, progress="yes"), TypeError, "progress must be True or False"),
     "shuffle": (lambda: pn.train(NET, DS, shuffle=0), TypeError, "shuffle must be True or False"),

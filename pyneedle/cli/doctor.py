@@ -15,6 +15,7 @@ from rich.table import Table
 import pyneedle as pn
 from pyneedle import _blas, _checks, _native
 from pyneedle._networks import Network
+from pyneedle.cli import _doctor_cuda
 from pyneedle.cli._errors import FAILURE
 
 _FEATURES = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl", "asimd", "sve")
@@ -58,6 +59,7 @@ def _system() -> tuple[list[tuple[str, str]], bool]:
         blas = f"{_native.blas_info()}\n{path}"
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         good, blas = False, f"error: {error}"
+    cuda, cuda_good = _doctor_cuda.system()
     packages = ("numpy", "scipy-openblas32", "matplotlib", "pandas", "rich", "typer")
     return [
         ("pyneedle", pn.__version__),
@@ -72,8 +74,8 @@ def _system() -> tuple[list[tuple[str, str]], bool]:
         ("PYNEEDLE_ISA", os.environ.get("PYNEEDLE_ISA", "not set")),
         ("BLAS", blas),
         ("threads", f"{_checks.threads(None)} (cores that this process may run on)"),
-        ("CUDA", "no: this build of pyneedle has no CUDA module"),
-    ], good
+        *cuda,
+    ], good and cuda_good
 
 
 def _networks(activation: str) -> list[Network]:
@@ -117,11 +119,12 @@ def _self_check(table: Table) -> bool:
                     fine, shown = False, str(problem)
                 good = good and fine
                 table.add_row(name, kernel, dtype, activation, shown, "ok" if fine else "FAILED")
+        good = _doctor_cuda.self_check(table, _networks(activation), activation) and good
     return good
 
 
 def doctor() -> None:
-    """Report versions, processor, BLAS, threads and CUDA, and check every kernel against the reference.
+    """Report versions, processor, BLAS, threads and GPUs, and check every kernel against the reference.
 
     The exit status is 1 where something is wrong.
     """

@@ -1,12 +1,15 @@
 """At what scale an experiment is run, and how that differs from the paper's."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pyneedle import _checks
 from pyneedle._device import DEVICES, Device
 from pyneedle._penalties import BY_KIND, Penalty
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 PresetName: TypeAlias = Literal["quick", "laptop", "paper"]
 PRESETS: tuple[PresetName, ...] = ("quick", "laptop", "paper")
@@ -69,6 +72,10 @@ class Protocol:
                 raise ValueError(f"{name} must be finite and not negative, got {value}")
             object.__setattr__(self, name, value)
         _checks.choice("device", self.device, DEVICES)
+
+    def on(self, device: Device) -> "Self":
+        """The same on a device."""
+        return replace(self, device=device)
 
     def inputs(self, network: str) -> tuple[int, ...]:
         """The numbers of inputs that a network is trained with."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pyneedle.experiments import _curves, _presets, _style
@@ -16,7 +16,9 @@ from pyneedle.sweep import Sweep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from typing_extensions import Self
 
+    from pyneedle._device import Device
     from pyneedle.experiments._published import Overlay
     from pyneedle.experiments._session import Session
 
@@ -28,6 +30,10 @@ class RatesProtocol(Protocol):
     """The protocol against d, and in `rows` the one against the number of rows."""
 
     rows: Protocol
+
+    def on(self, device: "Device") -> "Self":
+        """Both on a device."""
+        return replace(super().on(device), rows=self.rows.on(device))
 
 
 def _both(against_d: Protocol, against_n: Protocol) -> RatesProtocol:

@@ -1,7 +1,7 @@
 """Running an experiment from its cells to its files."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,21 +173,16 @@ def _resolve(
     name: str, preset: PresetName | Protocol, device: "Device | None" = None
 ) -> tuple[Experiment[Any], Protocol, str]:
     experiment = _registry.get(name)
+    if device is not None:
+        _checks.choice("device", device, DEVICES)
     _native.active_level()  # an impossible PYNEEDLE_ISA should be known before a file is made
     if isinstance(preset, Protocol):
         wanted = type(experiment.protocols["paper"])
         if not isinstance(preset, wanted):
             raise TypeError(f"preset must be a {wanted.__name__} for {name}, got a {type(preset).__name__}")
-        return experiment, _on(preset, device), "custom"
+        return experiment, preset if device is None else preset.on(device), "custom"
     if not isinstance(preset, str):
         raise TypeError(f"preset must be one of {', '.join(map(repr, PRESETS))} or a Protocol, got {preset!r}")
     _checks.choice("preset", preset, PRESETS)
-    return experiment, _on(experiment.protocols[preset], device), preset
-
-
-def _on(protocol: Protocol, device: "Device | None") -> Protocol:
-    """The protocol on a device."""
-    if device is None:
-        return protocol
-    _checks.choice("device", device, DEVICES)
-    return replace(protocol, device=device)
+    protocol = experiment.protocols[preset]
+    return experiment, protocol if device is None else protocol.on(device), preset

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pyneedle import _device, _dlpack, _native
+from pyneedle import _blas, _device, _dlpack, _native
 
 GIGABYTE = 10**9
 
@@ -118,6 +118,7 @@ def install(monkeypatch, **settings):
     """Put a fake module in the place of `pyneedle._cuda`; returns it."""
     import pyneedle
 
+    _blas.ensure_loaded()  # what stands in for cuBLAS
     fake = FakeCuda(**settings)
     module = types.ModuleType("pyneedle._cuda")
     for name in dir(fake):
@@ -128,6 +129,12 @@ def install(monkeypatch, **settings):
     monkeypatch.setattr(_device, "_usable", [])
     monkeypatch.setattr(_device, "_cublas_path", ["libcublasLt.so.13"])
     return fake
+
+
+def without_cuda(monkeypatch):
+    """A build that has no CUDA module, whatever this one has."""
+    monkeypatch.setattr(_device, "_usable", [])
+    monkeypatch.setattr(_device, "_MODULE", "pyneedle._no_such_module")
 
 
 _arrays = weakref.WeakValueDictionary()

@@ -8,6 +8,7 @@ import time
 
 import pandas as pd
 import pytest
+from support.fake_cuda import without_cuda
 from support.sweeps import tiny
 from typer.testing import CliRunner
 
@@ -123,7 +124,8 @@ def test_failed_runs_fail(file):
     assert "2 of 14 runs failed; they will be tried again" in result.stderr
 
 
-def test_a_device_that_is_not_there(file, tmp_path):
+def test_a_device_that_is_not_there(file, monkeypatch):
+    without_cuda(monkeypatch)
     file.write_text(FILE + 'device = ["cpu", "cuda"]\n')
     for options in ([], ["--dry-run"]):
         result = run("sweep", file, *options)

@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+from support.fake_cuda import without_cuda
 from support.sweeps import same_results, tiny
 
 import pyneedle as pn
@@ -162,7 +163,8 @@ def test_a_run_beyond_memory_fails_and_the_others_go_on(tmp_path):
     assert (frame["status"] == "completed").sum() == 6
 
 
-def test_a_device_that_is_not_there(tmp_path):
+def test_a_device_that_is_not_there(tmp_path, monkeypatch):
+    without_cuda(monkeypatch)
     path = tmp_path / "a.sqlite"
     sweep = tiny(device=["cpu", "cuda"])
     for attempt in (sweep.run, sweep.estimate):
