@@ -1,0 +1,50 @@
+"""Tests that need a GPU skip where there is none. With PYNEEDLE_TEST_GPU=made-up they run on one that is NumPy and the
+CPU's kernels underneath, so that it is known what they ask for makes sense.
+"""
+
+import os
+
+import pytest
+from support import fake_cuda, gpu
+
+from pyneedle import _device
+
+MADE_UP = os.environ.get("PYNEEDLE_TEST_GPU") == "made-up"
+
+
+@pytest.fixture(autouse=True)
+def cuda(monkeypatch):
+    """The module of the GPU."""
+    if MADE_UP:
+        fake_cuda.install(monkeypatch)
+    elif reason := _device.unavailable():
+        pytest.skip(f"needs a GPU: {reason}")
+    from pyneedle import _cuda
+
+    return _cuda
+
+
+@pytest.fixture(params=gpu.LIBRARIES)
+def library(request, monkeypatch, cuda):
+    """Arrays on the GPU, of each library."""
+    return gpu.made_up_library(request.param, monkeypatch) if MADE_UP else gpu.library(request.param)
+
+
+@pytest.fixture
+def any_library(monkeypatch, cuda):
+    """Arrays on the GPU, of the first library that there is."""
+    if MADE_UP:
+        return gpu.made_up_library("cupy", monkeypatch)
+    for name in gpu.LIBRARIES:
+        try:
+            return gpu.library(name)
+        except pytest.skip.Exception:
+            continue
+    pytest.skip(f"needs one of {', '.join(gpu.LIBRARIES)}")
+
+
+@pytest.fixture
+def only_on_a_gpu():
+    """Where the made-up one says nothing."""
+    if MADE_UP:
+        pytest.skip("the made-up GPU has no streams and no memory of its own")
