@@ -56,6 +56,12 @@ class HostTeam {
     for (Index i = 0; i < n; ++i) total += term(i);
     return total;
   }
+  // out[s] = sum of what add(i, sums) adds to sums[s].
+  template <int kSums, class Index, class Add>
+  void sums(Index n, Add add, double (&out)[kSums]) const {
+    for (double& value : out) value = 0.0;
+    for (Index i = 0; i < n; ++i) add(i, out);
+  }
   // The largest of term(i) >= 0; 0 where n is 0; NaN or infinite where a term is.
   template <class Index, class Term>
   double largest(Index n, Term term) const {
@@ -136,6 +142,20 @@ class DeviceTeam {
     for (int w = 0; w < warps(); ++w) total += scratch_[w];
     __syncthreads();
     return total;
+  }
+  template <int kSums, class Index, class Add>
+  __device__ void sums(Index n, Add add, double (&out)[kSums]) const {
+    double mine[kSums] = {};
+    __syncthreads();
+    for_each(n, [&](Index i) { add(i, mine); });
+#pragma unroll
+    for (int s = 0; s < kSums; ++s) {
+      for (int step = 16; step > 0; step /= 2) mine[s] += __shfl_xor_sync(kAll, mine[s], step);
+      share(mine[s]);
+      out[s] = 0.0;
+      for (int w = 0; w < warps(); ++w) out[s] += scratch_[w];
+    }
+    __syncthreads();
   }
   template <class Index, class Term>
   __device__ double largest(Index n, Term term) const {
