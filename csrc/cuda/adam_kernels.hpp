@@ -45,12 +45,12 @@ struct PenaltyFactors {
 };
 
 // Per unit, double. q is of the units of the last hidden layer, old_c and old_w3 of the parameters before the step.
-struct PathVectors {
+struct PathNormVectors {
   double *c = nullptr, *e = nullptr, *q = nullptr, *old_c = nullptr, *old_w3 = nullptr;
 };
 
 template <class T>
-PN_TEAM double magnitude(T value) {
+PN_TEAM double absolute(T value) {
   return std::fabs(static_cast<double>(value));
 }
 
@@ -67,7 +67,7 @@ struct AdamUnits {
   Tensors<const T> gradient;
   StepScalars<T> scalars;
   PenaltyFactors<T> penalty;
-  PathVectors path;
+  PathNormVectors path;
   bool with_path;
 
   static constexpr std::int64_t kUnits = 8;
@@ -77,7 +77,7 @@ struct AdamUnits {
   template <class Team>
   PN_TEAM void operator()(const Team& team, std::int64_t block) const {
     const AdamStep<T> s = scalars.get();
-    const std::int64_t first = block * kUnits, units = least(kUnits, shape.units() - first);
+    const std::int64_t first = block * kUnits, units = least(kUnits, shape.groups * shape.width - first);
     const std::int64_t in = shape.block_in;
     team.for_each(units * in, [&](std::int64_t i) {
       const std::int64_t at = first * in + i;
@@ -102,11 +102,11 @@ struct AdamUnits {
 
   PN_TEAM void renew(std::int64_t u) const {
     double sum = 0.0;
-    for (std::int64_t i = 0; i < shape.block_in; ++i) sum += magnitude(p.w1[u * shape.block_in + i]);
+    for (std::int64_t i = 0; i < shape.block_in; ++i) sum += absolute(p.w1[u * shape.block_in + i]);
     path.old_c[u] = path.c[u];
     path.c[u] = sum;
     if (!shape.two_layers) {
-      path.e[u] = magnitude(p.w3[u]);
+      path.e[u] = absolute(p.w3[u]);
       path.q[u] = sum;
     }
   }
@@ -117,14 +117,14 @@ template <class T>
 struct PathUnits {
   UnitShape shape;
   Tensors<const T> p;
-  PathVectors path;
+  PathNormVectors path;
 
   PN_TEAM void at(std::int64_t u) const {
     double sum = 0.0;
-    for (std::int64_t i = 0; i < shape.block_in; ++i) sum += magnitude(p.w1[u * shape.block_in + i]);
+    for (std::int64_t i = 0; i < shape.block_in; ++i) sum += absolute(p.w1[u * shape.block_in + i]);
     path.c[u] = sum;
     if (!shape.two_layers) {
-      path.e[u] = magnitude(p.w3[u]);
+      path.e[u] = absolute(p.w3[u]);
       path.q[u] = sum;
     }
   }
@@ -173,7 +173,7 @@ struct PathHidden {
   StepScalars<T> scalars;
   T factor;  // lambda times core's path_norm_factor
   const T* new_w3;
-  PathVectors path;
+  PathNormVectors path;
   double* partial_e;  // (groups, chunks, width)
 
   std::int64_t blocks() const { return shape.groups * hidden_chunks(shape.width); }
@@ -195,21 +195,25 @@ struct PathHidden {
             if (first + r >= width) continue;
             const std::int64_t unit = group * width + first + r, at = unit * width + j;
             if (m != nullptr) step(unit, j, s);
-            const double size = magnitude(p[at]);
+            const double size = absolute(p[at]);
             acc[r] += size * c;
-            e += size * magnitude(new_w3[unit]);
+            e += size * absolute(new_w3[unit]);
           }
           partial_e[block * width + j] = e;
         },
         q);
-    team.for_each(least(kHiddenRows, width - first), [&](std::int64_t r) { path.q[group * width + first + r] = q[r]; });
+    team.one([&] {
+      for (int r = 0; r < kHiddenRows; ++r) {
+        if (first + r < width) path.q[group * width + first + r] = q[r];
+      }
+    });
   }
 
   PN_TEAM void step(std::int64_t unit, std::int64_t j, const AdamStep<T>& s) const {
     const std::int64_t group = unit / shape.width, at = unit * shape.width + j;
     const double c = path.old_c[group * shape.width + j];
     const T w3 = static_cast<T>(path.old_w3[unit]);
-    const T extra = static_cast<T>(static_cast<double>(factor) * magnitude(w3) * c) * sign(p[at]);
+    const T extra = static_cast<T>(static_cast<double>(factor) * absolute(w3) * c) * sign(p[at]);
     update(p[at], m[at], v[at], gradient.row(unit, w3).at(j) + extra, s, s.retention);
   }
 };

@@ -5,7 +5,7 @@
 
 #include "core/penalty_gradient.hpp"
 #include "cuda/adam_kernels.hpp"
-#include "cuda/arena.hpp"
+#include "cuda/carver.hpp"
 #include "cuda/penalty_kernels.hpp"
 
 namespace pn::cuda {
@@ -23,15 +23,15 @@ PenaltyFactors<T> penalty_factors(const NetworkShape& shape, const Penalty& pena
 
 // Memory of the path norm: its vectors, and e in parts.
 struct PathMemory {
-  PathVectors vectors;
+  PathNormVectors vectors;
   double* partial_e = nullptr;
 
-  static PathMemory of(const UnitShape& shape, Arena& arena) {
+  static PathMemory of(const UnitShape& shape, Carver& carver) {
     PathMemory memory;
-    PathVectors& v = memory.vectors;
-    for (double** vector : {&v.c, &v.e, &v.q, &v.old_c, &v.old_w3}) *vector = arena.take<double>(shape.units());
+    PathNormVectors& v = memory.vectors;
+    for (double** vector : {&v.c, &v.e, &v.q, &v.old_c, &v.old_w3}) *vector = carver.take<double>(shape.units());
     if (shape.two_layers) {
-      memory.partial_e = arena.take<double>(shape.groups * hidden_chunks(shape.width) * shape.width);
+      memory.partial_e = carver.take<double>(shape.groups * hidden_chunks(shape.width) * shape.width);
     }
     return memory;
   }
@@ -103,11 +103,11 @@ struct PenaltyMemory {
   double* partial = nullptr;  // of sums of weights
 
   template <class T>
-  static PenaltyMemory of(const NetworkShape& shape, PenaltyKind kind, Arena& arena) {
+  static PenaltyMemory of(const NetworkShape& shape, PenaltyKind kind, Carver& carver) {
     PenaltyMemory memory;
-    if (kind == PenaltyKind::path_norm) memory.path = PathMemory::of(UnitShape::of(shape), arena);
+    if (kind == PenaltyKind::path_norm) memory.path = PathMemory::of(UnitShape::of(shape), carver);
     if (kind == PenaltyKind::l1 || kind == PenaltyKind::l2) {
-      memory.partial = arena.take<double>(parts_of(parameter_layout(shape).size, SumWeights<T>::kEach) + 2);
+      memory.partial = carver.take<double>(parts_of(parameter_layout(shape).size, SumWeights<T>::kEach) + 2);
     }
     return memory;
   }

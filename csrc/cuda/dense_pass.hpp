@@ -8,7 +8,7 @@
 #include <type_traits>
 
 #include "core/network.hpp"
-#include "cuda/arena.hpp"
+#include "cuda/carver.hpp"
 #include "cuda/dense_backward.hpp"
 #include "cuda/launcher.hpp"
 #include "cuda/tensors.hpp"
@@ -43,34 +43,34 @@ struct DenseMemory {
   SplitMatrix weighted, hidden;  // (rows, split stride), (capacity, split stride)
   T* panel;                      // (capacity, width)
 
-  static DenseMemory forward(const DenseShape& shape, std::int64_t rows, Arena& arena) {
+  static DenseMemory forward(const DenseShape& shape, std::int64_t rows, Carver& carver) {
     DenseMemory m{};
-    m.h1 = arena.take<T>(rows * shape.width);
-    if (shape.two_layers) m.h2 = arena.take<T>(rows * shape.width);
-    m.output = arena.take<T>(rows);
+    m.h1 = carver.take<T>(rows * shape.width);
+    if (shape.two_layers) m.h2 = carver.take<T>(rows * shape.width);
+    m.output = carver.take<T>(rows);
     return m;
   }
 
   // forward_rows: of passes without a backward one, at least `rows`.
-  static DenseMemory backward(const DenseShape& shape, std::int64_t rows, std::int64_t forward_rows, Arena& arena) {
-    DenseMemory m = forward(shape, forward_rows, arena);
+  static DenseMemory backward(const DenseShape& shape, std::int64_t rows, std::int64_t forward_rows, Carver& carver) {
+    DenseMemory m = forward(shape, forward_rows, carver);
     const std::int64_t width = shape.width, tiles = parts_of(forward_rows > width ? forward_rows : width, kTileRows);
-    m.partial = arena.take<double>(OutputColumn<T>::kSums * tiles * width);
-    m.active = arena.take<double>(width);
+    m.partial = carver.take<double>(OutputColumn<T>::kSums * tiles * width);
+    m.active = carver.take<double>(width);
     if (!shape.two_layers) return m;
-    m.dz1 = arena.take<T>(rows * width);
+    m.dz1 = carver.take<T>(rows * width);
     if (!shape.active) return m;
     const std::int64_t capacity = PanelSizes::of(width).largest();
-    for (T** vector : {&m.on, &m.linear}) *vector = arena.take<T>(width);
-    for (std::int32_t** list : {&m.slot, &m.mixed}) *list = arena.take<std::int32_t>(width);
-    m.mixed_count = arena.take<std::int32_t>(1);
-    m.panel_size = arena.take<std::int32_t>(1);
-    m.mask = arena.take<Bfloat16>(rows * capacity);
+    for (T** vector : {&m.on, &m.linear}) *vector = carver.take<T>(width);
+    for (std::int32_t** list : {&m.slot, &m.mixed}) *list = carver.take<std::int32_t>(width);
+    m.mixed_count = carver.take<std::int32_t>(1);
+    m.panel_size = carver.take<std::int32_t>(1);
+    m.mask = carver.take<Bfloat16>(rows * capacity);
     for (SplitMatrix* split : {&m.weighted, &m.hidden}) {
       const std::int64_t size = (split == &m.weighted ? rows : capacity) * shape.split_stride();
-      for (Bfloat16** part : {&split->high, &split->middle, &split->low}) *part = arena.take<Bfloat16>(size);
+      for (Bfloat16** part : {&split->high, &split->middle, &split->low}) *part = carver.take<Bfloat16>(size);
     }
-    m.panel = arena.take<T>(capacity * width);
+    m.panel = carver.take<T>(capacity * width);
     return m;
   }
 };
@@ -98,8 +98,8 @@ class DensePass {
       output_layer(p, n, memory_.h1, gradient.w3, gradient.b1);
     }
     const T* dz1 = shape_.two_layers ? memory_.dz1 : memory_.h1;
-    multiply<T, T>(
-        {shape_.width, shape_.inputs, n, dz1, shape_.width, true, x, shape_.inputs, false, gradient.w1, shape_.inputs});
+    multiply(Product<T, T>{shape_.width, shape_.inputs, n, dz1, shape_.width, true, x, shape_.inputs, false,
+                           gradient.w1, shape_.inputs});
     return hidden;
   }
 
@@ -126,7 +126,7 @@ class DensePass {
 
   // out: (n, width) = act(in w^T + b)
   void layer(const T* in, std::int64_t inner, const T* w, const T* b, T* out, std::int64_t n) {
-    multiply<T, T>({n, shape_.width, inner, in, inner, false, w, inner, true, out, shape_.width});
+    multiply(Product<T, T>{n, shape_.width, inner, in, inner, false, w, inner, true, out, shape_.width});
     launcher_.launch(Elements<ActivateRows<T>>{{out, b, shape_.width, shape_.activation}, n * shape_.width});
   }
 
@@ -146,8 +146,8 @@ class DensePass {
     const std::int64_t width = shape_.width;
     T* dz2 = memory_.h2;
     output_layer(p, n, dz2, gradient.w3, gradient.b2);
-    multiply<T, T>({width, width, n, dz2, width, true, memory_.h1, width, false, gradient.w2, width});
-    multiply<T, T>({n, width, width, dz2, width, false, p.w2, width, false, memory_.dz1, width});
+    multiply(Product<T, T>{width, width, n, dz2, width, true, memory_.h1, width, false, gradient.w2, width});
+    multiply(Product<T, T>{n, width, width, dz2, width, false, p.w2, width, false, memory_.dz1, width});
     hidden_layer(n, nullptr, gradient.b1);
     HiddenGradient<T> hidden;
     hidden.whole = gradient.w2;
@@ -181,17 +181,15 @@ class DensePass {
     launcher_.launch(
         Elements<SplitMixedRows>{{p.w2, p.w3, m.mixed, m.mixed_count, width, stride, m.hidden}, capacity * stride});
     // The smallest terms first.
-    bool accumulate = false;
-    for (const Bfloat16* part : {m.weighted.low, m.weighted.middle, m.weighted.high}) {
-      multiply<Bfloat16, T>(
-          {capacity, width, n, m.mask, capacity, true, part, stride, false, m.panel, width, accumulate});
-      accumulate = true;
+    const Bfloat16* const weighted[] = {m.weighted.low, m.weighted.middle, m.weighted.high};
+    const Bfloat16* const hidden[] = {m.hidden.low, m.hidden.middle, m.hidden.high};
+    for (int part = 0; part < 3; ++part) {
+      multiply(Product<Bfloat16, T>{capacity, width, n, m.mask, capacity, true, weighted[part], stride, false, m.panel,
+                                    width, part > 0});
     }
-    accumulate = false;
-    for (const Bfloat16* part : {m.hidden.low, m.hidden.middle, m.hidden.high}) {
-      multiply<Bfloat16, T>(
-          {n, width, capacity, m.mask, capacity, false, part, stride, false, m.dz1, width, accumulate});
-      accumulate = true;
+    for (int part = 0; part < 3; ++part) {
+      multiply(Product<Bfloat16, T>{n, width, capacity, m.mask, capacity, false, hidden[part], stride, false, m.dz1,
+                                    width, part > 0});
     }
   }
 

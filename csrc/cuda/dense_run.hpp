@@ -73,26 +73,26 @@ struct DenseRunMemory {
   DenseMemory<T> passes;
   PathMemory path;
 
-  static DenseRunMemory of(const DenseRunShape& shape, Arena& arena) {
+  static DenseRunMemory of(const DenseRunShape& shape, Carver& carver) {
     const ParameterLayout layout = parameter_layout(shape.network);
     DenseRunMemory r{};
-    for (T** flat : {&r.p, &r.best, &r.m, &r.v}) *flat = arena.take<T>(layout.size);
-    r.order = arena.take<std::uint32_t>(shape.train_rows);
-    r.scalars = arena.take<AdamStep<T>>(shape.steps());
-    r.cursor = arena.take<Cursor>(1);
-    r.result = arena.take<EpochResult>(1);
-    r.active = arena.take<double>(shape.network.hidden_layers * shape.network.width);
-    r.x = arena.take<T>(shape.batch_size * shape.network.inputs);
-    r.y = arena.take<T>(shape.batch_size);
+    for (T** flat : {&r.p, &r.best, &r.m, &r.v}) *flat = carver.take<T>(layout.size);
+    r.order = carver.take<std::uint32_t>(shape.train_rows);
+    r.scalars = carver.take<AdamStep<T>>(shape.steps());
+    r.cursor = carver.take<Cursor>(1);
+    r.result = carver.take<EpochResult>(1);
+    r.active = carver.take<double>(shape.network.hidden_layers * shape.network.width);
+    r.x = carver.take<T>(shape.batch_size * shape.network.inputs);
+    r.y = carver.take<T>(shape.batch_size);
     const auto size = [](const Tensor& t) { return t.rows * t.columns; };
-    r.gradient.w1 = arena.take<T>(size(layout.w1));
-    r.gradient.b1 = arena.take<T>(size(layout.b1));
-    r.gradient.w2 = shape.active ? nullptr : arena.take<T>(size(layout.w2));
-    r.gradient.b2 = arena.take<T>(size(layout.b2));
-    r.gradient.w3 = arena.take<T>(size(layout.output));
+    r.gradient.w1 = carver.take<T>(size(layout.w1));
+    r.gradient.b1 = carver.take<T>(size(layout.b1));
+    r.gradient.w2 = shape.active ? nullptr : carver.take<T>(size(layout.w2));
+    r.gradient.b2 = carver.take<T>(size(layout.b2));
+    r.gradient.w3 = carver.take<T>(size(layout.output));
     r.passes = DenseMemory<T>::backward(DenseShape::of(shape.network, shape.active), shape.batch_size,
-                                        std::max(shape.batch_size, shape.piece()), arena);
-    if (shape.penalty == PenaltyKind::path_norm) r.path = PathMemory::of(UnitShape::of(shape.network), arena);
+                                        std::max(shape.batch_size, shape.piece()), carver);
+    if (shape.penalty == PenaltyKind::path_norm) r.path = PathMemory::of(UnitShape::of(shape.network), carver);
     return r;
   }
 };
@@ -106,7 +106,8 @@ class DenseRun {
         pass_(DenseShape::of(shape.network, shape.active), memory.passes, launcher),
         adam_(shape.network, penalty, memory.path) {
     const ParameterLayout layout = parameter_layout(shape.network);
-    arrays_ = {Tensors<T>::of(layout, memory.p), Tensors<T>::of(layout, memory.m), Tensors<T>::of(layout, memory.v)};
+    arrays_ = {tensors_at(memory.p, tensor_offsets(layout)), tensors_at(memory.m, tensor_offsets(layout)),
+               tensors_at(memory.v, tensor_offsets(layout))};
   }
 
   // After order and scalars have been filled for the epoch. Nothing derived from the parameters lives longer than an
@@ -114,7 +115,7 @@ class DenseRun {
   void begin_epoch() {
     launcher_.launch(BeginEpoch{memory_.cursor, memory_.result, memory_.active,
                                 shape_.network.hidden_layers * shape_.network.width});
-    adam_.prepare(launcher_, read_only(arrays_.p));
+    adam_.prepare(launcher_, as_const(arrays_.p));
   }
 
   // The next n rows of the order.
@@ -123,10 +124,10 @@ class DenseRun {
     const DenseRunMemory<T>& m = memory_;
     launcher_.launch(
         Elements<GatherRows<T>>{{data_.train_x, data_.train_y, m.order, m.cursor, inputs, m.x, m.y}, n * inputs});
-    pass_.forward(read_only(arrays_.p), m.x, n);
+    pass_.forward(as_const(arrays_.p), m.x, n);
     launcher_.launch(SquaredError<T>{m.passes.output, m.y, n, inputs, n, false, &m.result->train_sum});
-    const HiddenGradient<T> hidden = pass_.backward(read_only(arrays_.p), m.x, n, m.gradient);
-    adam_.step(launcher_, arrays_, read_only(m.gradient), hidden, {{}, m.scalars, m.cursor});
+    const HiddenGradient<T> hidden = pass_.backward(as_const(arrays_.p), m.x, n, m.gradient);
+    adam_.step(launcher_, arrays_, as_const(m.gradient), hidden, {{}, m.scalars, m.cursor});
     launcher_.launch(AdvanceCursor{m.cursor, n});
   }
 
@@ -135,7 +136,7 @@ class DenseRun {
     const std::int64_t inputs = shape_.network.inputs, width = shape_.network.width, rows = shape_.validation_rows;
     for (std::int64_t first = 0; first < rows; first += shape_.piece()) {
       const std::int64_t n = std::min(shape_.piece(), rows - first);
-      pass_.forward(read_only(arrays_.p), data_.validation_x + first * inputs, n);
+      pass_.forward(as_const(arrays_.p), data_.validation_x + first * inputs, n);
       for (int layer = 0; layer < shape_.network.hidden_layers; ++layer) {
         pass_.count_active(layer, n, m.active + layer * width);
       }

@@ -23,7 +23,7 @@ struct SumWeights {
   PN_TEAM void operator()(const Team& team, std::int64_t block) const {
     const std::int64_t first = block * kEach;
     const double sum = team.sum(least(kEach, count - first), [&](std::int64_t i) {
-      const double size = magnitude(w[first + i]);
+      const double size = absolute(w[first + i]);
       return squares ? size * size : size;
     });
     team.one([&] { partial[block] = sum; });
@@ -61,7 +61,7 @@ struct AddPathNorm {
 
   template <class Team>
   PN_TEAM void operator()(const Team& team, std::int64_t) const {
-    const double sum = team.sum(units, [&](std::int64_t k) { return magnitude(w3[k]) * q[k]; });
+    const double sum = team.sum(units, [&](std::int64_t k) { return absolute(w3[k]) * q[k]; });
     team.one([&] { *value += factor * sum; });
   }
 };
@@ -84,14 +84,14 @@ struct AddPathGradient {
   UnitShape shape;
   const T *w, *w3;
   double factor;  // lambda times core's path_norm_factor
-  PathVectors path;
+  PathNormVectors path;
   T* gradient;
 
   PN_TEAM double scale(std::int64_t i) const {
     if (of == Of::w1) return path.e[i / shape.block_in];
     if (of == Of::w3) return path.q[i];
     const std::int64_t unit = i / shape.width, j = i % shape.width;
-    return magnitude(w3[unit]) * path.c[unit / shape.width * shape.width + j];
+    return absolute(w3[unit]) * path.c[unit / shape.width * shape.width + j];
   }
   PN_TEAM void at(std::int64_t i) const { gradient[i] += static_cast<T>(factor * scale(i)) * sign(w[i]); }
 };

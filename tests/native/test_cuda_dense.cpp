@@ -84,16 +84,16 @@ struct Passed {
 template <class T>
 Passed<T> pass_over(const Problem<T>& problem, bool active, HostLauncher& launcher) {
   const DenseShape shape = DenseShape::of(problem.shape, active);
-  Arena measure;
+  Carver measure;
   DenseMemory<T>::backward(shape, problem.n, problem.n, measure);
   std::vector<std::uint64_t> storage(static_cast<std::size_t>(measure.bytes() / 8), 0x7ff8dead7ff8deadull);  // NaN
-  Arena arena(storage.data());
-  const DenseMemory<T> memory = DenseMemory<T>::backward(shape, problem.n, problem.n, arena);
+  Carver carver(storage.data());
+  const DenseMemory<T> memory = DenseMemory<T>::backward(shape, problem.n, problem.n, carver);
   DensePass<T, HostLauncher> pass(shape, memory, launcher);
   Passed<T> passed;
   passed.gradient.assign(problem.p.size(), std::numeric_limits<T>::quiet_NaN());
-  const Tensors<const T> p = Tensors<const T>::of(problem.layout, problem.p.data());
-  const Tensors<T> gradient = Tensors<T>::of(problem.layout, passed.gradient.data());
+  const Tensors<const T> p = tensors_at(problem.p.data(), tensor_offsets(problem.layout));
+  const Tensors<T> gradient = tensors_at(passed.gradient.data(), tensor_offsets(problem.layout));
   pass.forward(p, problem.x.data(), problem.n);
   for (int layer = 0; layer < problem.shape.hidden_layers; ++layer) {
     passed.active[layer].assign(static_cast<std::size_t>(shape.width), 0.0);

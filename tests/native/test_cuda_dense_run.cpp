@@ -44,11 +44,11 @@ double largest_difference(const auto& got, const std::vector<double>& want) {
 struct Memory {
   template <class Cut>
   auto cut(Cut take) {
-    Arena measure;
+    Carver measure;
     take(measure);
     storage.assign(static_cast<std::size_t>(measure.bytes() / 8), 0x7ff8dead7ff8deadull);  // NaN
-    Arena arena(storage.data());
-    return take(arena);
+    Carver carver(storage.data());
+    return take(carver);
   }
   std::vector<std::uint64_t> storage;
 };
@@ -86,7 +86,7 @@ Trained train_by_launches(const Training<T>& t, const AdamSettings& adam, const 
   const DenseRunShape shape{t.shape, penalty.kind, active,
                             batch,   rows,         static_cast<std::int64_t>(t.validation_y.size())};
   Memory storage;
-  const auto memory = storage.cut([&](Arena& arena) { return DenseRunMemory<T>::of(shape, arena); });
+  const auto memory = storage.cut([&](Carver& carver) { return DenseRunMemory<T>::of(shape, carver); });
   HostLauncher launcher;
   DenseRun<T, HostLauncher> run(shape, penalty,
                                 {t.train_x.data(), t.train_y.data(), t.validation_x.data(), t.validation_y.data()},
@@ -179,20 +179,21 @@ void test_adam(const NetworkShape& shape, const Penalty& penalty) {
   std::vector<double> want_p = p, want_m(size), want_v(size);
   const AdamSettings settings;
   Memory storage;
-  const PathMemory memory = storage.cut([&](Arena& arena) {
-    return penalty.kind == PenaltyKind::path_norm ? PathMemory::of(UnitShape::of(shape), arena) : PathMemory{};
+  const PathMemory memory = storage.cut([&](Carver& carver) {
+    return penalty.kind == PenaltyKind::path_norm ? PathMemory::of(UnitShape::of(shape), carver) : PathMemory{};
   });
   HostLauncher launcher(true);
   const AdamPass<double, HostLauncher> pass(shape, penalty, memory);
-  const AdamArrays<double> arrays{Tensors<double>::of(layout, p.data()), Tensors<double>::of(layout, m.data()),
-                                  Tensors<double>::of(layout, v.data())};
-  pass.prepare(launcher, read_only(arrays.p));
+  const AdamArrays<double> arrays{tensors_at(p.data(), tensor_offsets(layout)),
+                                  tensors_at(m.data(), tensor_offsets(layout)),
+                                  tensors_at(v.data(), tensor_offsets(layout))};
+  pass.prepare(launcher, as_const(arrays.p));
   for (std::int64_t t = 1; t <= 4; ++t) {
     const std::vector<double> gradient = draws<double>(static_cast<std::uint64_t>(t) + 50, layout.size, 1e-3);
     std::vector<double> whole = gradient;
     add_penalty_gradient(shape, penalty, want_p.data(), whole.data());
     pn::reference::adam(shape, settings, t, whole.data(), want_p.data(), want_m.data(), want_v.data());
-    const Tensors<const double> tensors = Tensors<const double>::of(layout, gradient.data());
+    const Tensors<const double> tensors = tensors_at(gradient.data(), tensor_offsets(layout));
     HiddenGradient<double> hidden;
     hidden.whole = tensors.w2;
     hidden.width = shape.width;
@@ -211,11 +212,11 @@ void test_penalty(const NetworkShape& shape, const Penalty& penalty) {
   add_penalty_gradient(shape, penalty, p.data(), want.data());
   Memory storage;
   const PenaltyMemory memory =
-      storage.cut([&](Arena& arena) { return PenaltyMemory::of<double>(shape, penalty.kind, arena); });
+      storage.cut([&](Carver& carver) { return PenaltyMemory::of<double>(shape, penalty.kind, carver); });
   HostLauncher launcher;
   double value = 1.5;
-  add_penalty(launcher, shape, penalty, memory, Tensors<const double>::of(layout, p.data()),
-              Tensors<double>::of(layout, gradient.data()), &value);
+  add_penalty(launcher, shape, penalty, memory, tensors_at(p.data(), tensor_offsets(layout)),
+              tensors_at(gradient.data(), tensor_offsets(layout)), &value);
   const double expected = 1.5 + penalty_value(shape, penalty, p.data());
   CHECK(std::abs(value - expected) <= 1e-12 * expected);
   CHECK(largest_difference(gradient, want) < 1e-10);

@@ -6,9 +6,9 @@
 
 namespace pn::cuda {
 
-class Arena {
+class Carver {
  public:
-  explicit Arena(void* base = nullptr) : base_(static_cast<char*>(base)) {}
+  explicit Carver(void* base = nullptr) : base_(static_cast<char*>(base)) {}
 
   // count elements, aligned for every instruction; null while measuring, or where count is 0.
   template <class T>
