@@ -185,24 +185,25 @@ struct PathHidden {
     if (m != nullptr) s = scalars.get();
     const std::int64_t width = shape.width, chunks = hidden_chunks(width);
     const std::int64_t group = block / chunks, first = block % chunks * kHiddenRows;
-    double q[kHiddenRows];
-    team.template sums<kHiddenRows>(
-        width,
-        [&](std::int64_t j, double (&acc)[kHiddenRows]) {
-          const double c = path.c[group * width + j];
-          double e = 0.0;
-          for (int r = 0; r < kHiddenRows; ++r) {
-            if (first + r >= width) continue;
-            const std::int64_t unit = group * width + first + r, at = unit * width + j;
-            if (m != nullptr) step(unit, j, s);
-            const double size = absolute(p[at]);
-            acc[r] += size * c;
-            e += size * absolute(new_w3[unit]);
-          }
-          partial_e[block * width + j] = e;
-        },
-        q);
+    double q[kHiddenRows] = {};
+    team.for_each(width, [&](std::int64_t j) {
+      const double c = path.c[group * width + j];
+      double e = 0.0;
+      PN_UNROLL
+      for (int r = 0; r < kHiddenRows; ++r) {
+        if (first + r >= width) continue;
+        const std::int64_t unit = group * width + first + r, at = unit * width + j;
+        if (m != nullptr) step(unit, j, s);
+        const double size = absolute(p[at]);
+        q[r] += size * c;
+        e += size * absolute(new_w3[unit]);
+      }
+      partial_e[block * width + j] = e;
+    });
+    PN_UNROLL
+    for (int r = 0; r < kHiddenRows; ++r) q[r] = team.total(q[r]);
     team.one([&] {
+      PN_UNROLL
       for (int r = 0; r < kHiddenRows; ++r) {
         if (first + r < width) path.q[group * width + first + r] = q[r];
       }

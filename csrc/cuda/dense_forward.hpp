@@ -93,8 +93,9 @@ struct OutputDot {
 
   template <class Team>
   PN_TEAM void operator()(const Team& team, std::int64_t row) const {
-    const double sum = team.sum(
-        width, [&](std::int64_t k) { return static_cast<double>(h[row * width + k]) * static_cast<double>(w[k]); });
+    const double sum = sum_of(team, width, [&](std::int64_t k) {
+      return static_cast<double>(h[row * width + k]) * static_cast<double>(w[k]);
+    });
     team.one([&] { output[row] = static_cast<T>(sum); });
   }
 };
@@ -115,7 +116,7 @@ struct SquaredError {
   template <class Team>
   PN_TEAM void operator()(const Team& team, std::int64_t) const {
     const T factor = static_cast<T>(2.0 / (static_cast<double>(rows) * static_cast<double>(inputs)));
-    const double sum = team.sum(rows, [&](std::int64_t b) {
+    const double sum = sum_of(team, rows, [&](std::int64_t b) {
       // Divided, not multiplied by an inverse, whose rounding would be the same in every row.
       const T error = output[b] / static_cast<T>(inputs) - y[b];
       if (!keep) output[b] = factor * error;

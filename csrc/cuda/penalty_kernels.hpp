@@ -22,7 +22,7 @@ struct SumWeights {
   template <class Team>
   PN_TEAM void operator()(const Team& team, std::int64_t block) const {
     const std::int64_t first = block * kEach;
-    const double sum = team.sum(least(kEach, count - first), [&](std::int64_t i) {
+    const double sum = sum_of(team, least(kEach, count - first), [&](std::int64_t i) {
       const double size = absolute(w[first + i]);
       return squares ? size * size : size;
     });
@@ -42,7 +42,7 @@ struct AddTotal {
 
   template <class Team>
   PN_TEAM void operator()(const Team& team, std::int64_t) const {
-    const double sum = team.sum(count, [&](std::int64_t i) { return terms[i]; });
+    const double sum = sum_of(team, count, [&](std::int64_t i) { return terms[i]; });
     team.one([&] { *value += factor * sum; });
   }
 };
@@ -61,7 +61,7 @@ struct AddPathNorm {
 
   template <class Team>
   PN_TEAM void operator()(const Team& team, std::int64_t) const {
-    const double sum = team.sum(units, [&](std::int64_t k) { return absolute(w3[k]) * q[k]; });
+    const double sum = sum_of(team, units, [&](std::int64_t k) { return absolute(w3[k]) * q[k]; });
     team.one([&] { *value += factor * sum; });
   }
 };

@@ -7,6 +7,13 @@
 #include "core/host_device.hpp"
 #include "cuda/team.hpp"
 
+// Before a loop over an array that is to stay in registers.
+#if defined(__CUDACC__)
+#define PN_UNROLL _Pragma("unroll")
+#else
+#define PN_UNROLL
+#endif
+
 namespace pn::cuda {
 
 constexpr int kThreads = 256;  // of a block that goes over elements
@@ -15,6 +22,14 @@ constexpr std::int64_t kTileRows = 32, kTileColumns = 128;
 PN_INLINE std::int64_t parts_of(std::int64_t count, std::int64_t each) { return (count + each - 1) / each; }
 
 PN_INLINE std::int64_t least(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
+
+// Sum of term(i), i < n, for every thread. Begins and ends with a sync.
+template <class Team, class Term>
+PN_TEAM double sum_of(const Team& team, std::int64_t n, Term term) {
+  double mine = 0.0;
+  team.for_each(n, [&](std::int64_t i) { mine += term(i); });
+  return team.total(mine);
+}
 
 // partial: (Column::kSums, row tiles, columns) of what column.add(row, column, sums) adds up.
 template <class Column>

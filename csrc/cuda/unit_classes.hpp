@@ -83,17 +83,16 @@ struct CountUnits {
 
   template <class Team>
   PN_TEAM void operator()(const Team& team, std::int64_t) const {
-    double sum[2];
-    team.template sums<2>(
-        units,
-        [&](std::int64_t k, double (&acc)[2]) {
-          acc[0] += static_cast<double>(active[k] == 0.0);
-          acc[1] += static_cast<double>(active[k] == static_cast<double>(rows));
-        },
-        sum);
+    double never = 0.0, always = 0.0;
+    team.for_each(units, [&](std::int64_t k) {
+      never += static_cast<double>(active[k] == 0.0);
+      always += static_cast<double>(active[k] == static_cast<double>(rows));
+    });
+    never = team.total(never);
+    always = team.total(always);
     team.one([&] {
-      const std::int64_t dead = relu ? static_cast<std::int64_t>(sum[0]) : 0;
-      const std::int64_t on = relu ? static_cast<std::int64_t>(sum[1]) : 0;
+      const std::int64_t dead = relu ? static_cast<std::int64_t>(never) : 0;
+      const std::int64_t on = relu ? static_cast<std::int64_t>(always) : 0;
       *counts = {dead, on, units - dead - on};
     });
   }
