@@ -1,7 +1,6 @@
-"""The GPU module: absent where the package was built without a CUDA compiler. Classes other than its own are _native's.
-
-Addresses are plain integers: of device memory, and of a CUDA stream (0: the default one).
-"""
+# The GPU module: absent where the package was built without a CUDA compiler. Classes other than its own are _native's.
+#
+# Addresses are plain integers: of device memory, and of a CUDA stream (0: the default one).
 
 from collections.abc import Callable
 from typing import final
@@ -12,8 +11,6 @@ __version__: str
 
 @final
 class DeviceInfo:
-    """A GPU."""
-
     @property
     def index(self) -> int: ...
     @property
@@ -49,3 +46,51 @@ def train(
 def run_bytes(
     network: _native.Network, dtype: str, batch_size: int, train_rows: int, validation_rows: int
 ) -> tuple[int, int]: ...
+
+# Path of the libcublasLt to use, or its name for the loader; called once, before the first dense kernel.
+def load_cublas(path: str) -> None: ...
+
+# On addresses of device memory, queued on `stream`. `tensors`: w1, b1, w2, b2, w3, in the order of the parameters.
+def forward(
+    network: _native.Network,
+    dtype: str,
+    tensors: list[int],
+    x: int,
+    rows: int,
+    prediction: int,
+    kernel: str,
+    tf32: bool,
+    device: int,
+    stream: int,
+) -> str: ...
+def loss_and_gradient(
+    network: _native.Network,
+    dtype: str,
+    tensors: list[int],
+    x: int,
+    y: int,
+    rows: int,
+    gradients: list[int],
+    penalty: _native.Penalty,
+    kernel: str,
+    tf32: bool,
+    device: int,
+    stream: int,
+) -> tuple[float, str]: ...
+def path_norm(network: _native.Network, dtype: str, tensors: list[int], device: int, stream: int) -> float: ...
+
+# Step t, from 1, in place. Without a network each list has one array, of `count` numbers.
+def adam_step(
+    network: _native.Network | None,
+    dtype: str,
+    count: int,
+    tensors: list[int],
+    gradients: list[int],
+    m: list[int],
+    v: list[int],
+    t: int,
+    adam: _native.Adam,
+    penalty: _native.Penalty,
+    device: int,
+    stream: int,
+) -> None: ...

@@ -6,20 +6,15 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
-#include <string>
 #include <tuple>
 
 #include "cuda/bfloat16.hpp"
+#include "cuda/cublas_library.hpp"
 #include "cuda/launcher.hpp"
 
 namespace pn::cuda::cublas {
 
 constexpr std::int64_t kWorkspaceBytes = std::int64_t{32} << 20;
-
-// path: of libcublasLt. Throws std::runtime_error where it can not be loaded or lacks a function. Another call changes
-// nothing once one has succeeded.
-void load(const std::string& path);
-bool loaded();
 
 enum class Element { float32, float64, bfloat16 };
 

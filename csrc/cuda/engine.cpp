@@ -3,9 +3,14 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "cuda/dense_ensemble.hpp"
+
 namespace pn::cuda {
 
-std::vector<std::string> kernels_of(const NetworkShape&) { return {}; }
+std::vector<std::string> kernels_of(const NetworkShape& shape) {
+  if (is_dense(shape)) return dense_kernels(shape);
+  return {};
+}
 
 std::string choose_kernel(const NetworkShape& shape, std::string_view kernel) {
   const std::vector<std::string> available = kernels_of(shape);
@@ -20,14 +25,14 @@ std::string choose_kernel(const NetworkShape& shape, std::string_view kernel) {
 
 template <class T>
 std::unique_ptr<DeviceEnsemble<T>> make_ensemble(const EnsembleSettings& settings,
-                                                 const std::vector<MemberSettings<T>>&) {
+                                                 const std::vector<MemberSettings<T>>& members) {
   choose_kernel(settings.shape, settings.kernel);
-  return nullptr;
+  return make_dense_ensemble<T>(settings, members);
 }
 
-RunBytes run_bytes(const EnsembleSettings& settings, std::int64_t) {
+RunBytes run_bytes(const EnsembleSettings& settings, std::int64_t item_bytes) {
   choose_kernel(settings.shape, settings.kernel);
-  return {0, 0};
+  return dense_run_bytes(settings, item_bytes);
 }
 
 template std::unique_ptr<DeviceEnsemble<float>> make_ensemble(const EnsembleSettings&,

@@ -1,6 +1,7 @@
 #include "cuda/functions.hpp"
 
 #include <algorithm>
+#include <stdexcept>
 
 #include "cuda/adam_pass.hpp"
 #include "cuda/dense_ensemble.hpp"
@@ -94,6 +95,11 @@ void dense_gradient(const NetworkShape& network, const Tensors<const T>& p, cons
   }
 }
 
+void require_dense(const NetworkShape& shape) {
+  if (is_dense(shape)) return;
+  throw std::invalid_argument("on arrays of a GPU only a dense network (GN) is evaluated; use NumPy arrays");
+}
+
 DeviceLauncher plain_launcher(const Call& call) { return {nullptr, nullptr, false, stream_of(call)}; }
 
 }  // namespace
@@ -101,6 +107,7 @@ DeviceLauncher plain_launcher(const Call& call) { return {nullptr, nullptr, fals
 template <class T>
 std::string forward(const NetworkShape& shape, const Tensors<const T>& p, const T* x, std::int64_t rows, T* prediction,
                     const Call& call) {
+  require_dense(shape);
   const DeviceGuard guard(call.device);
   const std::string kernel = choose_dense_kernel(shape, call.kernel, sizeof(T));
   dense_forward(shape, p, x, rows, prediction, call);
@@ -111,6 +118,7 @@ template <class T>
 std::pair<double, std::string> loss_and_gradient(const NetworkShape& shape, const Tensors<const T>& p, const T* x,
                                                  const T* y, std::int64_t rows, const Penalty& penalty,
                                                  const Tensors<T>& gradient, const Call& call) {
+  require_dense(shape);
   const DeviceGuard guard(call.device);
   struct Parts {
     double* loss;
