@@ -12,6 +12,7 @@
 #include "core/random.hpp"
 #include "cuda/local_epoch.hpp"
 #include "cuda/shuffle.hpp"
+#include "cuda/step_schedule.hpp"
 #include "piecewise_cases.hpp"
 #include "reference/reference.hpp"
 
@@ -63,7 +64,8 @@ Answer<T> run_local(const HostTeam& team, const Case& c) {
   const auto inputs = static_cast<std::int32_t>(c.shape.inputs);
   const pn::piecewise::Range range = range_of(x, 0, 1);
   Memory memory;
-  const auto w = memory.take(100000, [&](pn::cuda::Arena& arena) { return pn::cuda::take_pieces<T>(arena, shape); });
+  const auto w =
+      memory.take(100000, [&](pn::cuda::Arena& arena) { return pn::cuda::take_pieces(arena, arena, shape); });
   std::vector<double> residual(y.size());
   const pn::cuda::DeviceRows<T> rows{x.data(), y.data(), &range, c.rows()};
   const auto tensors = pn::cuda::as_const(pn::cuda::packed_tensors(const_cast<T*>(p.data()), shape));
@@ -310,6 +312,58 @@ void local_epochs() {
   }
 }
 
+// All teams of each call in turn, as the launches on the device do.
+template <class T>
+void run_calls(const HostTeam& team, const pn::cuda::StepView<T>& v, const std::vector<pn::cuda::PhaseCall>& calls) {
+  std::vector<double> fast(static_cast<std::size_t>(v.fast_bytes / 8 + 2));
+  for (const pn::cuda::PhaseCall& call : calls) {
+    for (std::int32_t x = call.teams - 1; x >= 0; --x) {
+      std::fill(fast.begin(), fast.end(), std::nan(""));  // nothing in there outlives a launch
+      pn::cuda::run_phase(team, v, {x, 0, reinterpret_cast<char*>(fast.data())}, call);
+    }
+  }
+}
+
+// Epochs in phases; the steps in launches of three.
+template <class T>
+void phased_epochs(const Settings& s, bool piecewise, std::int64_t fast_bytes) {
+  const std::string what = describe(s) + (piecewise ? ", phases" : ", direct phases");
+  const HostTeam team(4, fast_bytes == 0);
+  check_training<T>(s, what, [&](HostRun<T>& run, const pn::cuda::Turn& turn, pn::cuda::EpochReport& report) {
+    auto v = pn::cuda::step_view<T>(s.shape, piecewise, s.batch_size, s.rows, s.validation_rows, fast_bytes);
+    std::vector<double> memory(static_cast<std::size_t>(v.member_bytes / 8 + 1), std::nan(""));
+    const std::int32_t one = 1;
+    std::int64_t clock = 0;
+    v.members = &run.member();
+    v.turns = &turn;
+    v.turn_count = &one;
+    v.reports = &report;
+    v.clock = &clock;
+    v.memory = reinterpret_cast<char*>(memory.data());
+    run_calls(team, v, {pn::cuda::begin_call()});
+    while (clock < v.steps) run_calls(team, v, pn::cuda::step_calls(v, 3));
+    run_calls(team, v, pn::cuda::validation_calls(v, s.validation_rows));
+  });
+}
+
+template <class T>
+void all_phased_epochs() {
+  for (const Settings& s : training_cases(false)) {
+    phased_epochs<T>(s, true, 100000);
+    phased_epochs<T>(s, true, 0);
+  }
+  for (const bool shared : {true, false}) {
+    for (const Settings& s : training_cases(shared)) phased_epochs<T>(s, false, 20000);
+    for (const pn::Activation a : {pn::Activation::tanh, pn::Activation::sigmoid}) {
+      for (const std::int32_t layers : {1, 2}) {
+        phased_epochs<T>({{6, 2, 7, shared, layers, a}, 300, 1500, 130, {}, {pn::PenaltyKind::path_norm, 1e-4}}, false,
+                         0);
+      }
+    }
+  }
+  phased_epochs<T>({network(3, 9, false), 600, 1500, 290, {}, {}}, true, 100000);
+}
+
 }  // namespace
 
 int main() {
@@ -321,5 +375,7 @@ int main() {
   for_special(check_both);
   local_epochs<float>();
   local_epochs<double>();
+  all_phased_epochs<float>();
+  all_phased_epochs<double>();
   return pn::test::report();
 }
