@@ -3,9 +3,19 @@
 #include <algorithm>
 #include <stdexcept>
 
-namespace pn::cuda {
+#include "cuda/block_ensemble.hpp"
 
-std::vector<std::string> kernels_of(const NetworkShape&) { return {}; }
+namespace pn::cuda {
+namespace {
+
+bool dense(const NetworkShape& shape) { return shape.blocks() == 1 && shape.block_in > 1; }
+
+}  // namespace
+
+std::vector<std::string> kernels_of(const NetworkShape& shape) {
+  if (dense(shape)) return {};
+  return block_kernels(shape);
+}
 
 std::string choose_kernel(const NetworkShape& shape, std::string_view kernel) {
   const std::vector<std::string> available = kernels_of(shape);
@@ -20,14 +30,16 @@ std::string choose_kernel(const NetworkShape& shape, std::string_view kernel) {
 
 template <class T>
 std::unique_ptr<DeviceEnsemble<T>> make_ensemble(const EnsembleSettings& settings,
-                                                 const std::vector<MemberSettings<T>>&) {
-  choose_kernel(settings.shape, settings.kernel);
-  return nullptr;
+                                                 const std::vector<MemberSettings<T>>& members) {
+  EnsembleSettings chosen = settings;
+  chosen.kernel = choose_kernel(settings.shape, settings.kernel);
+  return make_block_ensemble<T>(chosen, members);
 }
 
-RunBytes run_bytes(const EnsembleSettings& settings, std::int64_t) {
-  choose_kernel(settings.shape, settings.kernel);
-  return {0, 0};
+RunBytes run_bytes(const EnsembleSettings& settings, std::int64_t item_bytes) {
+  EnsembleSettings chosen = settings;
+  chosen.kernel = choose_kernel(settings.shape, settings.kernel);
+  return item_bytes == 4 ? block_run_bytes<float>(chosen) : block_run_bytes<double>(chosen);
 }
 
 template std::unique_ptr<DeviceEnsemble<float>> make_ensemble(const EnsembleSettings&,

@@ -47,6 +47,22 @@ PN_TEAM double local_gradient(const Team& team, const BlockShape& shape, const T
   return loss;
 }
 
+// Predictions of a weight-shared network at some rows.
+template <class Team, class T>
+PN_TEAM void local_forward(const Team& team, const BlockShape& shape, const Tensors<const T>& p,
+                           const PieceWorkspace& w, const RowSlice<T>& rows, T* prediction) {
+  const piecewise::Range range = rows.rows.ranges[0];
+  const bool finite = TableBuilder<Team, T>(team, shape, p, range, w.table, w.scratch).run(kCells);
+  if (!finite) {
+    team.for_each(rows.count, [&](std::int32_t b) { prediction[rows.first + b] = static_cast<T>(quiet_nan()); });
+    return;
+  }
+  const Lookup<T> lookup(w.table, range, kCells);
+  team.row_sums(
+      rows.count, rows.inputs, [&](std::int32_t b, std::int32_t i) { return Pair{lookup.value(rows.x(b, i)), 0.0}; },
+      [&](std::int32_t b, const Pair& sum) { prediction[rows.first + b] = static_cast<T>(sum.first / rows.inputs); });
+}
+
 // Sum of squared errors of a weight-shared network over all rows, and its units' counts (added to report.units).
 template <class Team, class T>
 PN_TEAM double local_validation(const Team& team, const BlockShape& shape, const Tensors<const T>& p,

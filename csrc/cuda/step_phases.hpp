@@ -12,6 +12,14 @@ namespace pn::cuda {
 
 enum class Source : std::int32_t { train, validation };
 
+// Where single evaluations leave what they find.
+template <class T>
+struct EvaluationResult {
+  T* prediction;  // (rows,)
+  Tensors<T> gradient;
+  double* loss;  // += the mean squared error
+};
+
 // Everything that the phases need to know, passed by value.
 template <class T>
 struct StepView {
@@ -29,6 +37,7 @@ struct StepView {
   std::int64_t* clock;   // the first step of the launches in hand
   char* memory;          // (members, member_bytes)
   std::int64_t member_bytes, block_bytes, lasting_bytes, team_bytes, fast_bytes;
+  EvaluationResult<T> result;  // of single evaluations
 };
 
 // A member's working memory, but for that of blocks and teams, which follows it.
@@ -107,20 +116,20 @@ PN_INLINE TileUpdateWorkspace<T> take_tile_update(Arena& arena, const StepView<T
   return w;
 }
 
-// Fills the sizes of the view's memory. fast_bytes must be known.
+// Fills the sizes of the view's memory. available: the most that may be fast.
 template <class T>
-inline void measure(StepView<T>& v) {
+inline void measure(StepView<T>& v, std::int64_t available) {
   v.block_bytes = v.lasting_bytes = v.team_bytes = 0;
+  Arena lasting(nullptr, 0, nullptr), arena(nullptr, available, nullptr);
   if (v.piecewise) {
-    Arena lasting(nullptr, 0, nullptr), arena(nullptr, v.fast_bytes, nullptr);
     take_column(lasting, arena, v);
     v.lasting_bytes = lasting.slow_used();
     v.block_bytes = v.lasting_bytes + arena.slow_used();
   } else {
-    Arena arena(nullptr, v.fast_bytes, nullptr);
     take_tile_update(arena, v);
     v.team_bytes = arena.slow_used();
   }
+  v.fast_bytes = arena.fast_used();  // with no more than this, everything falls to the same place
   Arena member(nullptr, 0, nullptr);
   take_step(member, v);
   v.member_bytes = (member.slow_used() + 255) / 256 * 256;
@@ -234,9 +243,9 @@ PN_TEAM void add_batch_loss(const Team& team, const Seat<T>& seat, std::int32_t 
   team.one([&] { seat.report.train_sum += sum_of_squares(seat.memory.exchange, rows) / rows; });
 }
 
-// Piecewise. x: block. ahead: the values of the next step, too.
+// Piecewise. x: block. Ends with a sync.
 template <class Team, class T>
-PN_TEAM void phase_update(const Team& team, const StepView<T>& v, const Place& place, std::int64_t step, bool ahead) {
+PN_TEAM void phase_update(const Team& team, const StepView<T>& v, const Place& place, std::int64_t step) {
   const Seat<T> seat(v, place);
   const RowSlice<T> rows = slice(v, seat.member, Source::train, step);
   if (rows.count == 0) return;
@@ -247,7 +256,6 @@ PN_TEAM void phase_update(const Team& team, const StepView<T>& v, const Place& p
                   packed_tensors(w.update.gradient, v.shape));
   adam_of_group(team, v, seat, block, step, w.update, w.update.gradient);
   if (block == 0) add_batch_loss(team, seat, rows.count);
-  if (ahead) phase_values(team, v, place, Source::train, step + 1);
 }
 
 // Direct. x: group * chunks + chunk.
@@ -276,6 +284,55 @@ PN_TEAM void phase_adam(const Team& team, const StepView<T>& v, const Place& pla
   join_parts(team, v.shape, v.chunks, gradient);
   adam_of_group(team, v, seat, group, step, w.update, gradient);
   if (group == 0) add_batch_loss(team, seat, rows.count);
+}
+
+template <class Team, class T>
+PN_TEAM void add_evaluation_loss(const Team& team, const StepView<T>& v, const Seat<T>& seat, std::int32_t rows) {
+  team.one([&] { *v.result.loss += sum_of_squares(seat.memory.exchange, rows) / rows; });
+}
+
+// An evaluation's predictions. x: stretch of rows.
+template <class Team, class T>
+PN_TEAM void phase_predict(const Team& team, const StepView<T>& v, const Place& place, std::int64_t piece) {
+  const Seat<T> seat(v, place);
+  const RowSlice<T> rows = slice(v, seat.member, Source::validation, piece);
+  const std::int32_t first = place.x * kStretchRows, left = rows.count - first;
+  const StepExchange& e = seat.memory.exchange;
+  team.for_each(left < kStretchRows ? left : kStretchRows, [&](std::int32_t i) {
+    double sum = 0.0;
+    for (std::int32_t block = 0; block < v.blocks; ++block) sum += e.outputs[block * e.stride + first + i];
+    v.result.prediction[rows.first + first + i] = static_cast<T>(sum / v.inputs);
+  });
+}
+
+// An evaluation's gradient. Piecewise. x: block.
+template <class Team, class T>
+PN_TEAM void phase_evaluate_columns(const Team& team, const StepView<T>& v, const Place& place) {
+  const Seat<T> seat(v, place);
+  const RowSlice<T> rows = slice(v, seat.member, Source::train, 0);
+  const ColumnWorkspace<T> w = seat.column(v, place);
+  column_gradient(team, v.shape, seat.parameters(v, place.x), w.pieces, rows, place.x, seat.memory.finite + place.x,
+                  seat.memory.exchange, group_tensors(v.result.gradient, v.shape, place.x));
+  if (place.x == 0) add_evaluation_loss(team, v, seat, rows.count);
+}
+
+// The same, after phase_gradient. Direct. x: group.
+template <class Team, class T>
+PN_TEAM void phase_evaluate_parts(const Team& team, const StepView<T>& v, const Place& place) {
+  const Seat<T> seat(v, place);
+  T* const sum = seat.memory.gradient + place.x * v.chunks * block_size(v.shape);
+  join_parts(team, v.shape, v.chunks, sum);
+  const Tensors<T> from = packed_tensors(sum, v.shape), to = group_tensors(v.result.gradient, v.shape, place.x);
+  const auto copy = [&](const T* source, T* target, std::int32_t count) {
+    team.for_each(count, [&](std::int32_t i) { target[i] = source[i]; });
+  };
+  copy(from.w1, to.w1, v.shape.width * v.shape.inputs);
+  copy(from.b1, to.b1, v.shape.width);
+  if (v.shape.hidden_layers == 2) copy(from.w2, to.w2, v.shape.width * v.shape.width);
+  if (v.shape.hidden_layers == 2) copy(from.b2, to.b2, v.shape.width);
+  copy(from.w3, to.w3, v.shape.width);
+  const std::int32_t rows = slice(v, seat.member, Source::train, 0).count;
+  if (place.x == 0) add_evaluation_loss(team, v, seat, rows);
 }
 
 // Before an epoch. x: 0.

@@ -346,6 +346,71 @@ void phased_epochs(const Settings& s, bool piecewise, std::int64_t fast_bytes) {
   });
 }
 
+// Single evaluations in phases: predictions in several pieces, loss and gradient.
+template <class T>
+void check_evaluation(const Case& c, bool piecewise) {
+  const std::vector<T> x = cast<T>(c.x), y = cast<T>(c.y);
+  std::vector<T> p = cast<T>(c.p);
+  std::vector<pn::piecewise::Range> ranges;
+  for (std::int64_t g = 0; g < c.shape.groups(); ++g) {
+    ranges.push_back(range_of(x, g, c.shape.shared ? 1 : c.shape.inputs));
+  }
+  Answer<T> a{0.0, std::vector<T>(p.size(), T(7)), std::vector<T>(y.size(), T(7)), {}};
+  pn::cuda::Member<T> member{};
+  member.parameters = p.data();
+  member.train = member.validation = {x.data(), y.data(), ranges.data(), c.rows()};
+  const pn::cuda::Turn turn{};
+  const std::int32_t one = 1;
+  pn::cuda::EpochReport report{};
+  std::int64_t clock = 0;
+  for (const bool predict : {true, false}) {
+    const std::int64_t batch = predict ? (c.rows() + 2) / 3 : c.rows();
+    auto v = pn::cuda::step_view<T>(c.shape, piecewise, batch, c.rows(), predict ? batch : c.rows(), 60000);
+    std::vector<double> memory(static_cast<std::size_t>(v.member_bytes / 8 + 1), std::nan(""));
+    v.members = &member;
+    v.turns = &turn;
+    v.turn_count = &one;
+    v.reports = &report;
+    v.clock = &clock;
+    v.memory = reinterpret_cast<char*>(memory.data());
+    v.result = {a.f.data(), pn::cuda::tensors_at(a.gradient.data(), v.offsets), &a.loss};
+    run_calls(HostTeam(3), v, predict ? pn::cuda::forward_calls(v, c.rows()) : pn::cuda::gradient_calls(v));
+  }
+  const Answer<double> expected = truth<T>(c);
+  const std::string what = c.what + (piecewise ? ", columns, width " : ", direct, width ") +
+                           std::to_string(c.shape.width) + ", inputs " + std::to_string(c.shape.inputs) + ", layers " +
+                           std::to_string(c.shape.hidden_layers);
+  const double tolerance = piecewise ? kTolerance<T> : 10 * kTolerance<T>;
+  check_below(std::abs(a.loss - expected.loss) / std::max(expected.loss, 1e-30), tolerance, what + ", loss");
+  check_below(gradient_error(c.shape, a.gradient, expected.gradient), tolerance, what + ", gradient");
+  check_below(difference(a.f.data(), expected.f.data(), c.rows(), 1e-6), tolerance, what + ", forward");
+}
+
+void check_columns(const Case& c) {
+  if (c.shape.shared) return;
+  check_evaluation<float>(c, true);
+  check_evaluation<double>(c, true);
+}
+
+// Blocks of several inputs, all activations, awkward sizes.
+void direct_evaluations() {
+  Draws draws(21);
+  for (const pn::Activation a : {pn::Activation::relu, pn::Activation::tanh, pn::Activation::sigmoid}) {
+    for (const std::int64_t width : {1, 3, 8, 17, 33}) {
+      for (const std::int64_t block_in : {1, 3}) {
+        for (const bool shared : {true, false}) {
+          for (const std::int32_t layers : {1, 2}) {
+            const NetworkShape shape{2 * block_in, block_in, width, shared, layers, a};
+            const Case c = random_case(shape, draws.integer(1, 120), draws, 0.3);
+            check_evaluation<float>(c, false);
+            check_evaluation<double>(c, false);
+          }
+        }
+      }
+    }
+  }
+}
+
 template <class T>
 void all_phased_epochs() {
   for (const Settings& s : training_cases(false)) {
@@ -368,11 +433,15 @@ void all_phased_epochs() {
 
 int main() {
   orders_are_the_shufflers();
-  for_random(check_both);
+  for (const auto& check : {check_both, check_columns}) {
+    for_random(check);
+    for_many_breakpoints(check);
+    for_special(check);
+  }
   Draws draws(2);
   for_dyadic(draws, check_exact);
-  for_many_breakpoints(check_both);
-  for_special(check_both);
+  for_dyadic(draws, check_columns);
+  direct_evaluations();
   local_epochs<float>();
   local_epochs<double>();
   all_phased_epochs<float>();
