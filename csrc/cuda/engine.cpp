@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "cuda/block_ensemble.hpp"
 #include "cuda/dense_ensemble.hpp"
 
 namespace pn::cuda {
 
 std::vector<std::string> kernels_of(const NetworkShape& shape) {
-  if (is_dense(shape)) return dense_kernels(shape);
-  return {};
+  return is_dense(shape) ? dense_kernels(shape) : block_kernels(shape);
 }
 
 std::string choose_kernel(const NetworkShape& shape, std::string_view kernel) {
@@ -26,13 +26,18 @@ std::string choose_kernel(const NetworkShape& shape, std::string_view kernel) {
 template <class T>
 std::unique_ptr<DeviceEnsemble<T>> make_ensemble(const EnsembleSettings& settings,
                                                  const std::vector<MemberSettings<T>>& members) {
-  choose_kernel(settings.shape, settings.kernel);
-  return make_dense_ensemble<T>(settings, members);
+  EnsembleSettings chosen = settings;
+  chosen.kernel = choose_kernel(settings.shape, settings.kernel);
+  // "auto" of a dense network depends on the precision too.
+  if (is_dense(settings.shape)) return make_dense_ensemble<T>(settings, members);
+  return make_block_ensemble<T>(chosen, members);
 }
 
 RunBytes run_bytes(const EnsembleSettings& settings, std::int64_t item_bytes) {
-  choose_kernel(settings.shape, settings.kernel);
-  return dense_run_bytes(settings, item_bytes);
+  EnsembleSettings chosen = settings;
+  chosen.kernel = choose_kernel(settings.shape, settings.kernel);
+  if (is_dense(settings.shape)) return dense_run_bytes(settings, item_bytes);
+  return item_bytes == 4 ? block_run_bytes<float>(chosen) : block_run_bytes<double>(chosen);
 }
 
 template std::unique_ptr<DeviceEnsemble<float>> make_ensemble(const EnsembleSettings&,

@@ -39,23 +39,30 @@ struct Moments {
   std::int64_t first, zeroth;
 };
 
-// Several copies of the sums, so that neighbouring threads seldom meet at one.
-constexpr std::int32_t kMomentCopies = 8;
+// Several copies of the sums, so that neighbouring threads seldom meet at one; at least two.
+constexpr std::int32_t kSmallCopies = 8, kLargeCopies = 2;
 
 struct MomentArrays {
-  Moments *small, *large;  // (kMomentCopies, places + 1) for few events, and for any number
+  Moments *small, *large;  // (copies, places + 1) for few events, and for any number
 };
 
 PN_INLINE MomentArrays take_moments(Arena& arena, const BlockShape& b) {
   const std::int64_t most = most_events(b), few = most < kSmallEvents ? most : kSmallEvents;
   MomentArrays m;
-  m.small = arena.take<Moments>(kMomentCopies * (2 * few + 2));
-  m.large = most > few ? arena.take_slow<Moments>(kMomentCopies * (2 * most + 2)) : m.small;
+  m.small = arena.take<Moments>(kSmallCopies * (2 * few + 2));
+  m.large = most > few ? arena.take_slow<Moments>(kLargeCopies * (2 * most + 2)) : m.small;
   return m;
 }
 
-PN_INLINE Moments* moments_of(const MomentArrays& m, const Table& table) {
-  return table.sizes[kEvents] <= table.small_capacity ? m.small : m.large;
+// Those that a table needs. stride: places + 1.
+struct MomentSums {
+  Moments* copy;  // (copies, stride)
+  std::int32_t copies, stride;
+};
+
+PN_INLINE MomentSums moments_of(const MomentArrays& m, const Table& table) {
+  const bool few = table.sizes[kEvents] <= table.small_capacity;
+  return {few ? m.small : m.large, few ? kSmallCopies : kLargeCopies, places_of(table) + 1};
 }
 
 // Scales of the two sums.
@@ -74,50 +81,50 @@ PN_INLINE MomentScales moment_scales(double largest, const piecewise::Range& ran
   return {fixed_point(largest * reach(range), points), fixed_point(largest, points)};
 }
 
-// moments: (kMomentCopies, places + 1) becomes 0. Ends without a sync.
+// Ends without a sync.
 template <class Team>
-PN_TEAM void clear_moments(const Team& team, const Table& table, Moments* moments) {
-  team.for_each(kMomentCopies * (places_of(table) + 1), [&](std::int32_t i) { moments[i] = {0, 0}; });
+PN_TEAM void clear_moments(const Team& team, const MomentSums& sums) {
+  team.for_each(sums.copies * sums.stride, [&](std::int32_t i) { sums.copy[i] = {0, 0}; });
 }
 
 // Adds the points x(i), i = 0 .. count-1, with residuals r(i). Ends without a sync.
 template <class Team, class T, class X, class R>
-PN_TEAM void add_moments(const Team& team, const Lookup<T>& lookup, std::int32_t stride, std::int32_t count, X x, R r,
-                         const MomentScales& scales, Moments* moments) {
+PN_TEAM void add_moments(const Team& team, const Lookup<T>& lookup, std::int32_t count, X x, R r,
+                         const MomentScales& scales, const MomentSums& sums) {
   team.for_each(count, [&](std::int32_t i) {
     const T point = x(i);
     const double residual = r(i);
-    Moments* const to = moments + (i % kMomentCopies) * stride + lookup.place(point);
+    Moments* const to = sums.copy + (i % sums.copies) * sums.stride + lookup.place(point);
     team.add(&to->first, to_fixed(residual * static_cast<double>(point), scales.first));
     team.add(&to->zeroth, to_fixed(residual, scales.zeroth));
   });
 }
 
-// The first copy becomes the prefix sums, (places + 1,): sums over the places before each one. scratch: (places + 1,)
-// of the second copy's memory. Begins and ends with a sync.
+// The first copy becomes the prefix sums, (places + 1,): sums over the places before each one. Begins and ends with a
+// sync.
 template <class Team>
-PN_TEAM void sum_moments(const Team& team, std::int32_t places, Moments* moments) {
-  const std::int32_t stride = places + 1;
+PN_TEAM void sum_moments(const Team& team, const MomentSums& sums) {
+  const std::int32_t stride = sums.stride;
   team.sync();
   team.for_each(stride, [&](std::int32_t place) {
-    Moments sum = moments[place];
-    for (std::int32_t copy = 1; copy < kMomentCopies; ++copy) {
-      sum.first += moments[copy * stride + place].first;
-      sum.zeroth += moments[copy * stride + place].zeroth;
+    Moments sum = sums.copy[place];
+    for (std::int32_t copy = 1; copy < sums.copies; ++copy) {
+      sum.first += sums.copy[copy * stride + place].first;
+      sum.zeroth += sums.copy[copy * stride + place].zeroth;
     }
-    moments[place] = sum;
+    sums.copy[place] = sum;
   });
   team.sync();
-  // In arrays of their own while they are summed up: those of the copies are free now.
-  auto* const first = reinterpret_cast<std::int64_t*>(moments + stride);
+  // In arrays of their own while they are summed up: the second copy's memory is free now.
+  auto* const first = reinterpret_cast<std::int64_t*>(sums.copy + stride);
   std::int64_t* const zeroth = first + stride;
   team.for_each(stride, [&](std::int32_t place) {
-    first[place] = moments[place].first;
-    zeroth[place] = moments[place].zeroth;
+    first[place] = sums.copy[place].first;
+    zeroth[place] = sums.copy[place].zeroth;
   });
   team.exclusive_scan(first, stride);
   team.exclusive_scan(zeroth, stride);
-  team.for_each(stride, [&](std::int32_t place) { moments[place] = {first[place], zeroth[place]}; });
+  team.for_each(stride, [&](std::int32_t place) { sums.copy[place] = {first[place], zeroth[place]}; });
   team.sync();
 }
 

@@ -16,7 +16,7 @@ constexpr std::int32_t kDigitBits = 4, kDigits = 1 << kDigitBits, kSortPasses = 
 template <class Team>
 PN_TEAM void draw_order(const Team& team, std::uint64_t seed, std::uint32_t epoch, std::int64_t rows,
                         std::uint64_t* items, std::uint64_t* scratch, std::uint32_t* counts, std::uint32_t* order) {
-  const Stream stream{seed, Purpose::shuffling, 0, epoch};
+  const pn::Stream stream{seed, Purpose::shuffling, 0, epoch};
   team.for_each((rows + 3) / 4, [&](std::int64_t block) {
     const Philox4 words = philox_block(stream, static_cast<std::uint64_t>(block));
     for (std::int64_t i = 4 * block; i < rows && i < 4 * block + 4; ++i) {

@@ -34,4 +34,12 @@ PN_TEAM void count_units(const Team& team, const BlockShape& b, const Table& tab
   team.sync();
 }
 
+// Where parameters are not finite, no unit is seen active.
+template <class Team>
+PN_TEAM void count_all_dead(const Team& team, const BlockShape& b, UnitCounts* counts) {
+  team.one([&] {
+    for (std::int32_t layer = 0; layer < b.hidden_layers; ++layer) team.add(&counts[layer].dead, std::int64_t{b.width});
+  });
+}
+
 }  // namespace pn::cuda

@@ -12,6 +12,7 @@
 #include "core/random.hpp"
 #include "cuda/local_epoch.hpp"
 #include "cuda/shuffle.hpp"
+#include "cuda/step_schedule.hpp"
 #include "piecewise_cases.hpp"
 #include "reference/reference.hpp"
 
@@ -63,7 +64,8 @@ Answer<T> run_local(const HostTeam& team, const Case& c) {
   const auto inputs = static_cast<std::int32_t>(c.shape.inputs);
   const pn::piecewise::Range range = range_of(x, 0, 1);
   Memory memory;
-  const auto w = memory.take(100000, [&](pn::cuda::Arena& arena) { return pn::cuda::take_pieces<T>(arena, shape); });
+  const auto w =
+      memory.take(100000, [&](pn::cuda::Arena& arena) { return pn::cuda::take_pieces(arena, arena, shape); });
   std::vector<double> residual(y.size());
   const pn::cuda::DeviceRows<T> rows{x.data(), y.data(), &range, c.rows()};
   const auto tensors = pn::cuda::as_const(pn::cuda::packed_tensors(const_cast<T*>(p.data()), shape));
@@ -310,16 +312,139 @@ void local_epochs() {
   }
 }
 
+// All teams of each call in turn, as the launches on the device do.
+template <class T>
+void run_calls(const HostTeam& team, const pn::cuda::StepView<T>& v, const std::vector<pn::cuda::PhaseCall>& calls) {
+  std::vector<double> fast(static_cast<std::size_t>(v.fast_bytes / 8 + 2));
+  for (const pn::cuda::PhaseCall& call : calls) {
+    for (std::int32_t x = call.teams - 1; x >= 0; --x) {
+      std::fill(fast.begin(), fast.end(), std::nan(""));  // nothing in there outlives a launch
+      pn::cuda::run_phase(team, v, {x, 0, reinterpret_cast<char*>(fast.data())}, call);
+    }
+  }
+}
+
+// Epochs in phases; the steps in launches of three.
+template <class T>
+void phased_epochs(const Settings& s, bool piecewise, std::int64_t fast_bytes) {
+  const std::string what = describe(s) + (piecewise ? ", phases" : ", direct phases");
+  const HostTeam team(4, fast_bytes == 0);
+  check_training<T>(s, what, [&](HostRun<T>& run, const pn::cuda::Turn& turn, pn::cuda::EpochReport& report) {
+    auto v = pn::cuda::step_view<T>(s.shape, piecewise, s.batch_size, s.rows, s.validation_rows, fast_bytes);
+    std::vector<double> memory(static_cast<std::size_t>(v.member_bytes / 8 + 1), std::nan(""));
+    const std::int32_t one = 1;
+    std::int64_t clock = 0;
+    v.members = &run.member();
+    v.turns = &turn;
+    v.turn_count = &one;
+    v.reports = &report;
+    v.clock = &clock;
+    v.memory = reinterpret_cast<char*>(memory.data());
+    run_calls(team, v, {pn::cuda::begin_call()});
+    while (clock < v.steps) run_calls(team, v, pn::cuda::step_calls(v, 3));
+    run_calls(team, v, pn::cuda::validation_calls(v, s.validation_rows));
+  });
+}
+
+// Single evaluations in phases: predictions in several pieces, loss and gradient.
+template <class T>
+void check_evaluation(const Case& c, bool piecewise) {
+  const std::vector<T> x = cast<T>(c.x), y = cast<T>(c.y);
+  std::vector<T> p = cast<T>(c.p);
+  std::vector<pn::piecewise::Range> ranges;
+  for (std::int64_t g = 0; g < c.shape.groups(); ++g) {
+    ranges.push_back(range_of(x, g, c.shape.shared ? 1 : c.shape.inputs));
+  }
+  Answer<T> a{0.0, std::vector<T>(p.size(), T(7)), std::vector<T>(y.size(), T(7)), {}};
+  pn::cuda::Member<T> member{};
+  member.parameters = p.data();
+  member.train = member.validation = {x.data(), y.data(), ranges.data(), c.rows()};
+  const pn::cuda::Turn turn{};
+  const std::int32_t one = 1;
+  pn::cuda::EpochReport report{};
+  std::int64_t clock = 0;
+  for (const bool predict : {true, false}) {
+    const std::int64_t batch = predict ? (c.rows() + 2) / 3 : c.rows();
+    auto v = pn::cuda::step_view<T>(c.shape, piecewise, batch, c.rows(), predict ? batch : c.rows(), 60000);
+    std::vector<double> memory(static_cast<std::size_t>(v.member_bytes / 8 + 1), std::nan(""));
+    v.members = &member;
+    v.turns = &turn;
+    v.turn_count = &one;
+    v.reports = &report;
+    v.clock = &clock;
+    v.memory = reinterpret_cast<char*>(memory.data());
+    v.result = {a.f.data(), pn::cuda::tensors_at(a.gradient.data(), v.offsets), &a.loss};
+    run_calls(HostTeam(3), v, predict ? pn::cuda::forward_calls(v, c.rows()) : pn::cuda::gradient_calls(v));
+  }
+  const Answer<double> expected = truth<T>(c);
+  const std::string what = c.what + (piecewise ? ", columns, width " : ", direct, width ") +
+                           std::to_string(c.shape.width) + ", inputs " + std::to_string(c.shape.inputs) + ", layers " +
+                           std::to_string(c.shape.hidden_layers);
+  const double tolerance = piecewise ? kTolerance<T> : 10 * kTolerance<T>;
+  check_below(std::abs(a.loss - expected.loss) / std::max(expected.loss, 1e-30), tolerance, what + ", loss");
+  check_below(gradient_error(c.shape, a.gradient, expected.gradient), tolerance, what + ", gradient");
+  check_below(difference(a.f.data(), expected.f.data(), c.rows(), 1e-6), tolerance, what + ", forward");
+}
+
+void check_columns(const Case& c) {
+  if (c.shape.shared) return;
+  check_evaluation<float>(c, true);
+  check_evaluation<double>(c, true);
+}
+
+// Blocks of several inputs, all activations, awkward sizes.
+void direct_evaluations() {
+  Draws draws(21);
+  for (const pn::Activation a : {pn::Activation::relu, pn::Activation::tanh, pn::Activation::sigmoid}) {
+    for (const std::int64_t width : {1, 3, 8, 17, 33}) {
+      for (const std::int64_t block_in : {1, 3}) {
+        for (const bool shared : {true, false}) {
+          for (const std::int32_t layers : {1, 2}) {
+            const NetworkShape shape{2 * block_in, block_in, width, shared, layers, a};
+            const Case c = random_case(shape, draws.integer(1, 120), draws, 0.3);
+            check_evaluation<float>(c, false);
+            check_evaluation<double>(c, false);
+          }
+        }
+      }
+    }
+  }
+}
+
+template <class T>
+void all_phased_epochs() {
+  for (const Settings& s : training_cases(false)) {
+    phased_epochs<T>(s, true, 100000);
+    phased_epochs<T>(s, true, 0);
+  }
+  for (const bool shared : {true, false}) {
+    for (const Settings& s : training_cases(shared)) phased_epochs<T>(s, false, 20000);
+    for (const pn::Activation a : {pn::Activation::tanh, pn::Activation::sigmoid}) {
+      for (const std::int32_t layers : {1, 2}) {
+        phased_epochs<T>({{6, 2, 7, shared, layers, a}, 300, 1500, 130, {}, {pn::PenaltyKind::path_norm, 1e-4}}, false,
+                         0);
+      }
+    }
+  }
+  phased_epochs<T>({network(3, 9, false), 600, 1500, 290, {}, {}}, true, 100000);
+}
+
 }  // namespace
 
 int main() {
   orders_are_the_shufflers();
-  for_random(check_both);
+  for (const auto& check : {check_both, check_columns}) {
+    for_random(check);
+    for_many_breakpoints(check);
+    for_special(check);
+  }
   Draws draws(2);
   for_dyadic(draws, check_exact);
-  for_many_breakpoints(check_both);
-  for_special(check_both);
+  for_dyadic(draws, check_columns);
+  direct_evaluations();
   local_epochs<float>();
   local_epochs<double>();
+  all_phased_epochs<float>();
+  all_phased_epochs<double>();
   return pn::test::report();
 }
