@@ -31,7 +31,7 @@ EXTERNAL = {
     "core": r"$^",
     "reference": r"$^",
     "cpu": r"(immintrin|arm_neon|dlfcn|pthread|sched|unistd)\.h|(openblas_config|cblas|openblas/cblas)\.h",
-    "cuda": r"cuda\w*\.h|cuda/.*|cublas\w*\.h|cub/.*|cooperative_groups.*|mma\.h|nvrtc\.h",
+    "cuda": r"cuda\w*\.h|cuda/.*|cublas\w*\.h|library_types\.h|dlfcn\.h|cub/.*|cooperative_groups.*|mma\.h|nvrtc\.h",
     "bind": r"pybind11/.*|Python\.h|dlfcn\.h",
 }
 STANDARD_LIBRARY = r"[a-z0-9_]+"  # <vector>; everything else that we might include has a dot or a slash in its name

@@ -38,7 +38,7 @@ struct AdamStep {
 
 // t = 1 at the first step.
 template <class T>
-inline AdamStep<T> adam_step(const AdamSettings& s, std::int64_t t) {
+PN_INLINE AdamStep<T> adam_step(const AdamSettings& s, std::int64_t t) {
   const double correction1 = 1.0 - std::pow(s.beta1, static_cast<double>(t));
   const double root_correction2 = std::sqrt(1.0 - std::pow(s.beta2, static_cast<double>(t)));
   const double rate = s.learning_rate / (1.0 + s.decay * static_cast<double>(t - 1));

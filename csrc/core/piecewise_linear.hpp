@@ -18,12 +18,30 @@ struct Range {
   double low = -1.0, high = 1.0;
 };
 
+// The range of data from `lowest` to `highest`, finite numbers; where there are none, lowest > highest. A margin on both
+// sides keeps all data strictly inside, also where they are all the same.
+PN_INLINE Range range_around(double lowest, double highest) {
+  if (!(lowest <= highest)) return {};
+  constexpr double most = 1.7976931348623157e308;
+  const double low_size = lowest < 0.0 ? -lowest : lowest, high_size = highest < 0.0 ? -highest : highest;
+  const double size = low_size > high_size ? low_size : high_size;
+  const double margin = (highest / 2 - lowest / 2) * 0x1p-8 + size * 0x1p-20 + 1e-30;
+  const double low = lowest - margin, high = highest + margin;
+  return {low > -most ? low : -most, high < most ? high : most};
+}
+
 // A uniform grid on the range. Its cell numbers are a monotone function of x, so a point in another cell than a
 // breakpoint is on the side of it that the cells say.
 template <class T>
 struct Grid {
   T low, scale, last;  // last: number of cells - 1
 };
+
+template <class T>
+PN_INLINE Grid<T> make_grid(const Range& range, std::int64_t cells) {
+  const double width = range.high - range.low;
+  return {static_cast<T>(range.low), static_cast<T>(static_cast<double>(cells) / width), static_cast<T>(cells - 1)};
+}
 
 // Truncated to an integer this is the cell of x; in [0, last] for any x, NaN too.
 template <class T>

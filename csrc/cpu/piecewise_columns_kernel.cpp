@@ -171,7 +171,7 @@ class ColumnsKernel final : public Kernel<T> {
                  Activity* activity) {
     Pieces& pieces = build(parameters, input, thread);
     if (!pieces.finite) return false;
-    const piecewise::Grid<T> grid = make_grid<T>(range_[input], cells_);
+    const piecewise::Grid<T> grid = piecewise::make_grid<T>(range_[input], cells_);
     const SlotTable slots = thread.slots.view(cells_);
     const Points points{blocks_[static_cast<std::size_t>(input)].offset.data(), thread.listed.data()};
     const T* x = x_.data() + input * stride_;
@@ -190,7 +190,7 @@ class ColumnsKernel final : public Kernel<T> {
     Block& block = blocks_[static_cast<std::size_t>(input)];
     const SlotTable slots = thread.slots.view(cells_);
     Pieces& pieces = block.fits ? block.pieces.view() : build_large(parameters, input, thread);
-    if (!block.fits) functions_.fill_cells(make_grid<T>(range_[input], cells_), pieces, slots);
+    if (!block.fits) functions_.fill_cells(piecewise::make_grid<T>(range_[input], cells_), pieces, slots);
     functions_.add_moments(slots, {block.offset.data(), nullptr}, {x_.data() + input * stride_, 1, rows},
                            output_.data());
     functions_.fold(pieces, slots, thread.moment.data());

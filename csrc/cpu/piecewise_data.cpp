@@ -5,19 +5,6 @@
 #include <limits>
 
 namespace pn::cpu {
-namespace {
-
-// A margin on both sides keeps all data strictly inside, also where they are all the same.
-piecewise::Range around(double lowest, double highest) {
-  if (!(lowest <= highest)) return {};
-  constexpr double most = std::numeric_limits<double>::max();
-  const double margin =
-      (highest / 2 - lowest / 2) * 0x1p-8 + std::max(std::abs(lowest), std::abs(highest)) * 0x1p-20 + 1e-30;
-  return {std::max(lowest - margin, -most), std::min(highest + margin, most)};
-}
-
-}  // namespace
-
 template <class T>
 void DataRanges<T>::find(const Rows<T>& rows, std::vector<piecewise::Range>& ranges) {
   std::fill(lowest_.begin(), lowest_.end(), std::numeric_limits<T>::infinity());
@@ -33,7 +20,7 @@ void DataRanges<T>::find(const Rows<T>& rows, std::vector<piecewise::Range>& ran
     }
   }
   for (std::size_t g = 0; g < ranges.size(); ++g) {
-    ranges[g] = around(static_cast<double>(lowest_[g]), static_cast<double>(highest_[g]));
+    ranges[g] = piecewise::range_around(static_cast<double>(lowest_[g]), static_cast<double>(highest_[g]));
   }
 }
 

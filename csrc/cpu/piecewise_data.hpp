@@ -40,12 +40,6 @@ RowBlock<T> row_block(const Rows<T>& rows) {
   return {rows.x, rows.y, rows.index, rows.first, rows.count, rows.inputs};
 }
 
-template <class T>
-piecewise::Grid<T> make_grid(const piecewise::Range& range, std::int64_t cells) {
-  const double width = range.high - range.low;
-  return {static_cast<T>(range.low), static_cast<T>(static_cast<double>(cells) / width), static_cast<T>(cells - 1)};
-}
-
 // Cells of a table that looks up this many points: finer ones cost more to fill and fold, coarser ones split more
 // points.
 std::int64_t cells_for(std::int64_t points);

@@ -124,7 +124,7 @@ class SharedKernel final : public Kernel<T> {
     pieces.line = table.line + 2 * first_place(cells_);
     functions_.build(weights(parameters), range, build_.view(), pieces);
     if (!pieces.finite) return false;
-    grid_ = make_grid<T>(range, cells_);
+    grid_ = piecewise::make_grid<T>(range, cells_);
     functions_.fill_cells(grid_, pieces, table);
     return true;
   }

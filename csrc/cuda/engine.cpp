@@ -3,9 +3,14 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "cuda/block_ensemble.hpp"
+#include "cuda/dense_ensemble.hpp"
+
 namespace pn::cuda {
 
-std::vector<std::string> kernels_of(const NetworkShape&) { return {}; }
+std::vector<std::string> kernels_of(const NetworkShape& shape) {
+  return is_dense(shape) ? dense_kernels(shape) : block_kernels(shape);
+}
 
 std::string choose_kernel(const NetworkShape& shape, std::string_view kernel) {
   const std::vector<std::string> available = kernels_of(shape);
@@ -20,14 +25,19 @@ std::string choose_kernel(const NetworkShape& shape, std::string_view kernel) {
 
 template <class T>
 std::unique_ptr<DeviceEnsemble<T>> make_ensemble(const EnsembleSettings& settings,
-                                                 const std::vector<MemberSettings<T>>&) {
-  choose_kernel(settings.shape, settings.kernel);
-  return nullptr;
+                                                 const std::vector<MemberSettings<T>>& members) {
+  EnsembleSettings chosen = settings;
+  chosen.kernel = choose_kernel(settings.shape, settings.kernel);
+  // "auto" of a dense network depends on the precision too.
+  if (is_dense(settings.shape)) return make_dense_ensemble<T>(settings, members);
+  return make_block_ensemble<T>(chosen, members);
 }
 
-RunBytes run_bytes(const EnsembleSettings& settings, std::int64_t) {
-  choose_kernel(settings.shape, settings.kernel);
-  return {0, 0};
+RunBytes run_bytes(const EnsembleSettings& settings, std::int64_t item_bytes) {
+  EnsembleSettings chosen = settings;
+  chosen.kernel = choose_kernel(settings.shape, settings.kernel);
+  if (is_dense(settings.shape)) return dense_run_bytes(settings, item_bytes);
+  return item_bytes == 4 ? block_run_bytes<float>(chosen) : block_run_bytes<double>(chosen);
 }
 
 template std::unique_ptr<DeviceEnsemble<float>> make_ensemble(const EnsembleSettings&,

@@ -19,6 +19,12 @@
 
 namespace pn::cuda {
 
+// The larger of two numbers >= 0, or what is not finite among them.
+PN_INLINE double larger(double a, double b) {
+  if (!(a - a == 0.0)) return a;
+  return b > a || !(b - b == 0.0) ? b : a;
+}
+
 struct Pair {
   double first = 0.0, second = 0.0;
 };
@@ -49,24 +55,10 @@ class HostTeam {
 
   // The following begin and end with a sync and give every thread the result.
 
-  // Sum of term(i), i = 0 .. n-1.
-  template <class Index, class Term>
-  double sum(Index n, Term term) const {
-    double total = 0.0;
-    for (Index i = 0; i < n; ++i) total += term(i);
-    return total;
-  }
-  // The largest of term(i) >= 0; 0 where n is 0; NaN or infinite where a term is.
-  template <class Index, class Term>
-  double largest(Index n, Term term) const {
-    double most = 0.0, odd = 0.0;
-    for (Index i = 0; i < n; ++i) {
-      const double value = term(i);
-      most = value > most ? value : most;
-      odd += value * 0.0;
-    }
-    return most + odd;
-  }
+  // Of what each thread has added up in the bodies it ran.
+  double total(double mine) const { return mine; }
+  // The largest of the threads' numbers, all >= 0; NaN or infinite where one of them is.
+  double most(double mine) const { return mine; }
   template <class Index, class Test>
   bool any(Index n, Test test) const {
     bool found = false;
@@ -98,6 +90,8 @@ class HostTeam {
   // Between bodies of one phase: integers in any order.
   void add(std::int64_t* to, std::int64_t value) const { *to += value; }
   void add(std::int32_t* to, std::int32_t value) const { *to += value; }
+  // Sets *to to 1.
+  void mark(std::int32_t* to) const { *to = 1; }
 
  private:
   int size_;
@@ -125,39 +119,19 @@ class DeviceTeam {
     if (threadIdx.x == 0) body();
   }
 
-  template <class Index, class Term>
-  __device__ double sum(Index n, Term term) const {
-    __syncthreads();
-    double mine = 0.0;
-    for_each(n, [&](Index i) { mine += term(i); });
+  __device__ double total(double mine) const {
     for (int step = 16; step > 0; step /= 2) mine += __shfl_xor_sync(kAll, mine, step);
     share(mine);
-    double total = 0.0;
-    for (int w = 0; w < warps(); ++w) total += scratch_[w];
-    __syncthreads();
-    return total;
-  }
-  template <class Index, class Term>
-  __device__ double largest(Index n, Term term) const {
-    __syncthreads();
-    double most = 0.0, odd = 0.0;
-    for_each(n, [&](Index i) {
-      const double value = term(i);
-      most = value > most ? value : most;
-      odd += value * 0.0;
-    });
-    most += odd;
-    for (int step = 16; step > 0; step /= 2) {
-      const double other = __shfl_xor_sync(kAll, most, step);
-      most = other > most || !(other * 0.0 == 0.0) ? other : most;
-    }
-    share(most);
     double all = 0.0;
-    for (int w = 0; w < warps(); ++w) {
-      const double other = scratch_[w];
-      all = other > all || !(other * 0.0 == 0.0) ? other : all;
-      if (!(all * 0.0 == 0.0)) break;
-    }
+    for (int w = 0; w < warps(); ++w) all += scratch_[w];
+    __syncthreads();
+    return all;
+  }
+  __device__ double most(double mine) const {
+    for (int step = 16; step > 0; step /= 2) mine = larger(mine, __shfl_xor_sync(kAll, mine, step));
+    share(mine);
+    double all = 0.0;
+    for (int w = 0; w < warps(); ++w) all = larger(all, scratch_[w]);
     __syncthreads();
     return all;
   }
@@ -222,6 +196,9 @@ class DeviceTeam {
     atomicAdd(reinterpret_cast<unsigned long long*>(to), static_cast<unsigned long long>(value));
   }
   __device__ void add(std::int32_t* to, std::int32_t value) const { atomicAdd(to, value); }
+  __device__ void mark(std::int32_t* to) const {
+    if (*static_cast<volatile std::int32_t*>(to) == 0) atomicExch(to, 1);
+  }
 
  private:
   static constexpr unsigned kAll = 0xffffffffu;

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "bind/cuda/functions.hpp"
 #include "bind/cuda/training.hpp"
 #include "cuda/device.hpp"
 #include "cuda/engine.hpp"
@@ -54,4 +55,5 @@ PYBIND11_MODULE(_cuda, m) {
   pybind11::module_::import("pyneedle._native");
   pn::bind::define_devices(m);
   pn::bind::define_training(m);
+  pn::bind::define_device_functions(m);
 }

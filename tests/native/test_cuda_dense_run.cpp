@@ -1,0 +1,250 @@
+// Whole short trainings of dense networks with the GPU's kernels, run on the host, against the reference's, and the
+// optimiser and penalties for every network.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "check.hpp"
+#include "core/penalty_gradient.hpp"
+#include "core/random.hpp"
+#include "cuda/dense_run.hpp"
+#include "host_launcher.hpp"
+#include "reference/reference.hpp"
+
+namespace {
+
+using namespace pn;
+using namespace pn::cuda;
+using pn::test::HostLauncher;
+
+constexpr PenaltyKind kKinds[] = {PenaltyKind::none, PenaltyKind::l1, PenaltyKind::l2, PenaltyKind::path_norm};
+
+template <class T>
+std::vector<T> draws(std::uint64_t seed, std::int64_t count, double limit) {
+  std::vector<T> values(static_cast<std::size_t>(count));
+  uniform({seed, Purpose::data, 0, 0}, 0, count, values.data());
+  for (T& v : values) v = static_cast<T>(limit) * (T(2) * v - T(1));
+  return values;
+}
+
+std::vector<double> widened(const auto& values) { return {values.begin(), values.end()}; }
+
+double largest_difference(const auto& got, const std::vector<double>& want) {
+  double most = 0.0;
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    const double difference = std::abs(static_cast<double>(got[i]) - want[i]);
+    most = std::isnan(difference) ? 1e300 : std::max(most, difference);
+  }
+  return most;
+}
+
+// Arrays as the device would hold them, cut from one piece of memory.
+struct Memory {
+  template <class Cut>
+  auto cut(Cut take) {
+    Carver measure;
+    take(measure);
+    storage.assign(static_cast<std::size_t>(measure.bytes() / 8), 0x7ff8dead7ff8deadull);  // NaN
+    Carver carver(storage.data());
+    return take(carver);
+  }
+  std::vector<std::uint64_t> storage;
+};
+
+template <class T>
+struct Training {
+  Training(const NetworkShape& s, std::int64_t train_rows, std::int64_t validation_rows)
+      : shape(s), train_x(draws<T>(1, train_rows * s.inputs, 1.0)),
+        validation_x(draws<T>(2, validation_rows * s.inputs, 1.0)),
+        initial(draws<T>(3, parameter_layout(s).size, 0.4)) {
+    train_y = targets(train_x);
+    validation_y = targets(validation_x);
+  }
+  std::vector<T> targets(const std::vector<T>& x) const {
+    std::vector<T> y(x.size() / static_cast<std::size_t>(shape.inputs));
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      y[i / static_cast<std::size_t>(shape.inputs)] += x[i] * x[i] / static_cast<T>(shape.inputs);
+    }
+    return y;
+  }
+
+  NetworkShape shape;
+  std::vector<T> train_x, train_y, validation_x, validation_y, initial;
+};
+
+struct Trained {
+  std::vector<EpochResult> epochs;
+  std::vector<double> p, m, v;
+};
+
+template <class T>
+Trained train_by_launches(const Training<T>& t, const AdamSettings& adam, const Penalty& penalty, bool active,
+                          std::int64_t batch, int epochs) {
+  const auto rows = static_cast<std::int64_t>(t.train_y.size());
+  const DenseRunShape shape{t.shape, penalty.kind, active,
+                            batch,   rows,         static_cast<std::int64_t>(t.validation_y.size())};
+  Memory storage;
+  const auto memory = storage.cut([&](Carver& carver) { return DenseRunMemory<T>::of(shape, carver); });
+  HostLauncher launcher;
+  DenseRun<T, HostLauncher> run(shape, penalty,
+                                {t.train_x.data(), t.train_y.data(), t.validation_x.data(), t.validation_y.data()},
+                                memory, launcher);
+  const std::size_t size = t.initial.size();
+  std::copy(t.initial.begin(), t.initial.end(), memory.p);
+  std::fill_n(memory.m, size, T(0));
+  std::fill_n(memory.v, size, T(0));
+  Shuffler shuffler(rows);
+  Trained trained;
+  for (int epoch = 0; epoch < epochs; ++epoch) {
+    shuffler.draw(5, static_cast<std::uint32_t>(epoch), memory.order);
+    for (std::int64_t s = 0; s < shape.steps(); ++s) {
+      memory.scalars[s] = adam_step<T>(adam, epoch * shape.steps() + s + 1);
+    }
+    run.begin_epoch();
+    for (std::int64_t first = 0; first < rows; first += batch) run.step(std::min(batch, rows - first));
+    run.evaluate();
+    trained.epochs.push_back(*memory.result);
+  }
+  trained.p.assign(memory.p, memory.p + size);
+  trained.m.assign(memory.m, memory.m + size);
+  trained.v.assign(memory.v, memory.v + size);
+  return trained;
+}
+
+template <class T>
+void test_training(const NetworkShape& shape, const AdamSettings& adam, const Penalty& penalty, bool active,
+                   double tolerance) {
+  const Training<T> t(shape, 90, 300);
+  constexpr int kEpochs = 3;
+  constexpr std::int64_t kBatch = 20;  // the last batch of an epoch has 10 rows
+  const Trained got = train_by_launches(t, adam, penalty, active, kBatch, kEpochs);
+  pn::reference::ReferenceEngine engine(
+      shape, adam, penalty, {widened(t.train_x), widened(t.train_y), widened(t.validation_x), widened(t.validation_y)},
+      widened(t.initial));
+  Shuffler shuffler(90);
+  std::vector<std::uint32_t> order(90);
+  std::int64_t step = 0;
+  const std::string name = std::string(pn::name(penalty.kind)) + (active ? " active" : " direct");
+  const auto expect = [&](double difference, double size, const std::string& what) {
+    if (difference <= tolerance * size) return;
+    test::fail(__FILE__, __LINE__, name + ": " + what + " is off by " + std::to_string(difference));
+  };
+  for (int epoch = 0; epoch < kEpochs; ++epoch) {
+    shuffler.draw(5, static_cast<std::uint32_t>(epoch), order.data());
+    engine.begin_epoch(order.data());
+    for (std::int64_t first = 0; first < 90; first += kBatch) {
+      engine.step(first, std::min<std::int64_t>(kBatch, 90 - first), ++step);
+    }
+    const Evaluation want = engine.evaluate(Split::validation, [] { return false; });
+    const EpochResult& result = got.epochs[static_cast<std::size_t>(epoch)];
+    expect(std::abs(result.train_sum - engine.epoch_loss()), engine.epoch_loss(), "training loss");
+    expect(std::abs(result.validation_mse - want.mse), want.mse, "validation loss");
+    for (std::size_t layer = 0; layer < static_cast<std::size_t>(shape.hidden_layers); ++layer) {
+      CHECK_EQ(result.units[layer].dead, want.units[layer].dead);
+      CHECK_EQ(result.units[layer].on, want.units[layer].on);
+      CHECK_EQ(result.units[layer].mixed, want.units[layer].mixed);
+    }
+  }
+  expect(largest_difference(got.p, engine.parameters()), 1.0, "a parameter");
+  expect(largest_difference(got.m, engine.first_moments()), 1.0, "a first moment");
+  expect(largest_difference(got.v, engine.second_moments()), 1.0, "a second moment");
+}
+
+void test_trainings() {
+  AdamSettings decaying;
+  decaying.decay = 0.03;
+  decaying.weight_decay = 0.01;
+  decaying.epsilon_placement = EpsilonPlacement::corrected;
+  for (const PenaltyKind kind : kKinds) {
+    const Penalty penalty{kind, kind == PenaltyKind::none ? 0.0 : 1e-3};
+    const NetworkShape relu{3, 3, 30, false, 2, Activation::relu};
+    test_training<double>(relu, {}, penalty, false, 1e-9);
+    test_training<float>(relu, {}, penalty, false, 2e-3);
+    test_training<float>(relu, {}, penalty, true, 2e-3);
+    test_training<float>(relu, decaying, penalty, true, 2e-3);
+    for (const Activation activation : {Activation::relu, Activation::tanh, Activation::sigmoid}) {
+      test_training<double>({3, 3, 17, false, 1, activation}, {}, penalty, false, 1e-9);
+      test_training<double>({2, 2, 17, false, 2, activation}, decaying, penalty, false, 1e-9);
+    }
+  }
+}
+
+// The optimiser for every network, from a gradient that is given, over several steps.
+void test_adam(const NetworkShape& shape, const Penalty& penalty) {
+  const ParameterLayout layout = parameter_layout(shape);
+  const std::size_t size = static_cast<std::size_t>(layout.size);
+  std::vector<double> p = draws<double>(1, layout.size, 1.0), m(size), v(size);
+  std::vector<double> want_p = p, want_m(size), want_v(size);
+  const AdamSettings settings;
+  Memory storage;
+  const PathMemory memory = storage.cut([&](Carver& carver) {
+    return penalty.kind == PenaltyKind::path_norm ? PathMemory::of(UnitShape::of(shape), carver) : PathMemory{};
+  });
+  HostLauncher launcher(true);
+  const AdamPass<double, HostLauncher> pass(shape, penalty, memory);
+  const AdamArrays<double> arrays{tensors_at(p.data(), tensor_offsets(layout)),
+                                  tensors_at(m.data(), tensor_offsets(layout)),
+                                  tensors_at(v.data(), tensor_offsets(layout))};
+  pass.prepare(launcher, as_const(arrays.p));
+  for (std::int64_t t = 1; t <= 4; ++t) {
+    const std::vector<double> gradient = draws<double>(static_cast<std::uint64_t>(t) + 50, layout.size, 1e-3);
+    std::vector<double> whole = gradient;
+    add_penalty_gradient(shape, penalty, want_p.data(), whole.data());
+    pn::reference::adam(shape, settings, t, whole.data(), want_p.data(), want_m.data(), want_v.data());
+    const Tensors<const double> tensors = tensors_at(gradient.data(), tensor_offsets(layout));
+    HiddenGradient<double> hidden;
+    hidden.whole = tensors.w2;
+    hidden.width = shape.width;
+    pass.step(launcher, arrays, tensors, hidden, {adam_step<double>(settings, t), nullptr, nullptr});
+  }
+  CHECK(largest_difference(p, want_p) < 1e-9);
+  CHECK(largest_difference(m, want_m) < 1e-9);
+  CHECK(largest_difference(v, want_v) < 1e-9);
+}
+
+// Value and gradient of a penalty, and the path norm.
+void test_penalty(const NetworkShape& shape, const Penalty& penalty) {
+  const ParameterLayout layout = parameter_layout(shape);
+  const std::vector<double> p = draws<double>(1, layout.size, 1.0);
+  std::vector<double> gradient = draws<double>(2, layout.size, 1.0), want = gradient;
+  add_penalty_gradient(shape, penalty, p.data(), want.data());
+  Memory storage;
+  const PenaltyMemory memory =
+      storage.cut([&](Carver& carver) { return PenaltyMemory::of<double>(shape, penalty.kind, carver); });
+  HostLauncher launcher;
+  double value = 1.5;
+  add_penalty(launcher, shape, penalty, memory, tensors_at(p.data(), tensor_offsets(layout)),
+              tensors_at(gradient.data(), tensor_offsets(layout)), &value);
+  const double expected = 1.5 + penalty_value(shape, penalty, p.data());
+  CHECK(std::abs(value - expected) <= 1e-12 * expected);
+  CHECK(largest_difference(gradient, want) < 1e-10);
+}
+
+void test_every_network() {
+  for (const std::int64_t width : {1, 3, 7, 8, 9, 16, 50}) {
+    for (const int layers : {1, 2}) {
+      const NetworkShape shapes[] = {{4, 4, width, false, layers, Activation::relu},
+                                     {4, 1, width, false, layers, Activation::relu},
+                                     {4, 2, width, false, layers, Activation::relu},
+                                     {4, 1, width, true, layers, Activation::relu},
+                                     {4, 2, width, true, layers, Activation::tanh}};
+      for (const NetworkShape& shape : shapes) {
+        for (const PenaltyKind kind : kKinds) {
+          const Penalty penalty{kind, kind == PenaltyKind::none ? 0.0 : 0.3};
+          test_adam(shape, penalty);
+          test_penalty(shape, penalty);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+int main() {
+  test_every_network();
+  test_trainings();
+  return test::report();
+}
