@@ -12,6 +12,8 @@
 namespace pn::bind {
 namespace {
 
+constexpr std::int64_t kForwardBatch = 1024;  // rows that a kernel has room for where nothing is trained
+
 // Widened copies of the arrays of one evaluation, for the reference.
 struct Widened {
   std::vector<double> parameters, x, y;
@@ -35,7 +37,7 @@ std::string forward_fast(const NetworkShape& shape, const cpu::Rows<T>& rows, co
   const cpu::FlushDenormals flush;
   cpu::ThreadPool pool(threads);
   const auto k =
-      cpu::make_kernel<T>(kernel, shape, cpu::active_level(), pool, std::min<std::int64_t>(rows.count, 1024));
+      cpu::make_kernel<T>(kernel, shape, cpu::active_level(), pool, std::min(rows.count, kForwardBatch));
   k->forward(parameters, rows, prediction, nullptr);
   return std::string(k->name());
 }
@@ -50,6 +52,28 @@ std::pair<double, std::string> gradient_fast(const NetworkShape& shape, const cp
   const double mse = k->loss_and_gradient(parameters, rows, gradient);
   add_penalty_gradient(shape, penalty, parameters, gradient);
   return {mse + penalty_value(shape, penalty, parameters), std::string(k->name())};
+}
+
+template <class T>
+std::vector<double> errors_fast(const NetworkShape& shape, const std::vector<cpu::Rows<T>>& sets, const T* parameters,
+                                int threads) {
+  std::int64_t most = 0;
+  for (const cpu::Rows<T>& rows : sets) most = std::max(most, rows.count);
+  const cpu::FlushDenormals flush;
+  cpu::ThreadPool pool(threads);
+  const auto k = cpu::make_kernel<T>("auto", shape, cpu::active_level(), pool, std::min(most, kForwardBatch));
+  std::vector<T> prediction(static_cast<std::size_t>(most));
+  std::vector<double> errors;
+  for (const cpu::Rows<T>& rows : sets) {
+    k->forward(parameters, rows, prediction.data(), nullptr);
+    double sum = 0.0;
+    for (std::int64_t b = 0; b < rows.count; ++b) {
+      const double error = static_cast<double>(prediction[static_cast<std::size_t>(b)]) - static_cast<double>(rows.y[b]);
+      sum += error * error;
+    }
+    errors.push_back(sum / static_cast<double>(rows.count));
+  }
+  return errors;
 }
 
 }  // namespace
@@ -116,6 +140,23 @@ std::tuple<double, py::array, std::string> loss_and_gradient(const NetworkShape&
       result = gradient_fast<T>(shape, rows, p, penalty, out, kernel, threads);
     }
     return std::tuple<double, py::array, std::string>(result.first, std::move(gradient), result.second);
+  });
+}
+
+std::vector<double> mean_squared_errors(const NetworkShape& shape, const py::array& parameters,
+                                        const std::vector<std::pair<py::array, py::array>>& sets, int threads) {
+  require_threads(threads);
+  const Dtype dtype = float_dtype(parameters, "parameters");
+  require(parameters, "parameters", dtype, {parameter_layout(shape).size});
+  for (const auto& [x, y] : sets) require(y, "y", dtype, {rows_of(shape, x, dtype)});
+  if (sets.empty()) return {};
+  return with_dtype(dtype, [&](auto type) {
+    using T = decltype(type);
+    std::vector<cpu::Rows<T>> rows;
+    for (const auto& [x, y] : sets) rows.push_back({data<T>(x), data<T>(y), nullptr, x.shape(0), shape.inputs});
+    const T* p = data<T>(parameters);
+    const py::gil_scoped_release release;
+    return errors_fast<T>(shape, rows, p, threads);
   });
 }
 

@@ -4,6 +4,8 @@
 #include <optional>
 #include <string>
 #include <tuple>
+#include <utility>
+#include <vector>
 
 #include "bind/arrays.hpp"
 #include "core/adam.hpp"
@@ -18,6 +20,9 @@ std::tuple<double, py::array, std::string> loss_and_gradient(const NetworkShape&
                                                              const py::array& x, const py::array& y,
                                                              const Penalty& penalty, const std::string& kernel,
                                                              int threads);
+// One number for each (x, y) of `sets`: the mean squared error of the kernel that "auto" stands for.
+std::vector<double> mean_squared_errors(const NetworkShape& shape, const py::array& parameters,
+                                        const std::vector<std::pair<py::array, py::array>>& sets, int threads);
 double path_norm_of(const NetworkShape& shape, const py::array& parameters);
 void adam_step_on(const std::optional<NetworkShape>& shape, py::array parameters, const py::array& gradient,
                   py::array m, py::array v, std::int64_t t, const AdamSettings& adam, const Penalty& penalty,

@@ -94,6 +94,8 @@ void define_functions(py::module_& m) {
         py::arg("threads") = 1);
   m.def("loss_and_gradient", &loss_and_gradient, py::arg("network"), py::arg("parameters"), py::arg("x"), py::arg("y"),
         py::arg("penalty"), py::arg("kernel") = "auto", py::arg("threads") = 1);
+  m.def("mean_squared_errors", &mean_squared_errors, py::arg("network"), py::arg("parameters"), py::arg("sets"),
+        py::arg("threads") = 1);
   m.def("path_norm", &path_norm_of, py::arg("network"), py::arg("parameters"));
   m.def("adam_step", &adam_step_on, py::arg("network").none(true), py::arg("parameters"), py::arg("gradient"),
         py::arg("m"), py::arg("v"), py::arg("t"), py::arg("adam"), py::arg("penalty"), py::arg("threads") = 1);

@@ -4,7 +4,6 @@ from typing import TypeAlias
 
 import numpy as np
 
-from pyneedle import _datasets
 from pyneedle.sweep._cell import Cell
 
 Shape: TypeAlias = tuple[object, ...]
@@ -95,8 +94,3 @@ class Speeds:
         if measured is not None:
             return measured
         return _GUESSED_STEP_SECONDS + step_flops(cell) / _GUESSED_FLOPS
-
-
-def rows_of(cell: Cell) -> tuple[int, int, int]:
-    """(train, validation, test) rows."""
-    return _datasets.split_counts(cell.n_samples, _datasets.PAPER_SPLIT)
