@@ -14,6 +14,7 @@ LARGEST_COUNT = 2**31 - 1
 _MOST_THREADS = 1024
 _SMALL_BYTES = 1 << 28
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+_DTYPE_NAMES = {dtype: dtype.name for dtype in _DTYPES}
 
 
 def integer(name: str, value: object, minimum: int = 1, maximum: int = LARGEST_COUNT) -> int:
@@ -76,6 +77,11 @@ def float_dtype(name: str, value: DTypeLike) -> np.dtype[Any]:
         raise ValueError(f"{name} {wanted} {value!r}")
     # Not `dtype`, which may be an equal one (from a pickle), or float32 of another name.
     return _DTYPES[_DTYPES.index(dtype)]
+
+
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """The name of float32 or float64, which numpy puts together anew each time it is asked."""
+    return _DTYPE_NAMES[dtype]
 
 
 def threads(value: int | None) -> int:

@@ -286,7 +286,7 @@ def make_dataset(
         part = slice(first, min(first + _CHUNK, n_samples))
         rows = part.stop - first
         # Element (row n, coordinate i) is draw n * d + i of the stream, however many are drawn.
-        u = _native.uniform(seed, "data", 0, first * d, rows * d, kind.name)
+        u = _native.uniform(seed, "data", 0, first * d, rows * d, _checks.dtype_name(kind))
         x[part] = _sorted_rows((2 * u - 1).reshape(rows, d), sort)
         with np.errstate(over="ignore"):
             y[part] = _evaluate(g, x[part].astype(np.float64), repr(name))

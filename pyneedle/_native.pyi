@@ -163,6 +163,9 @@ def adam_step(
     threads: int = 1,
 ) -> None: ...
 
+# Glorot uniform weights, fans times `field`; biases 0
+def initial_parameters(network: Network, seed: int, field: int, dtype: str) -> _Array: ...
+
 # Draws first .. first+count-1 of a stream of the counter-based generator, uniform on [0, 1).
 def uniform(
     seed: int, purpose: Literal["data", "initialization"], member: int, first: int, count: int, dtype: str

@@ -6,7 +6,6 @@ all inputs.
 """
 
 import functools
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -113,23 +112,7 @@ class Network(ABC):
         TypeError, ValueError
             Where an argument is out of its range.
         """
-        seed = _checks.seed(seed)
-        _checks.choice("scheme", scheme, ("paper", "glorot"))
-        kind = _checks.float_dtype("dtype", dtype)
-        _checks.memory(self.parameter_count, kind, f"a {self.name} with d={self.d} and alpha={self.alpha}")
-        flat = np.zeros(self.parameter_count, kind)
-        p = _parameters.unflatten(shapes(self), flat)
-        fans = {"w1": (self.inputs_per_block, self.width), "w2": (self.width, self.width), "w3": (self.width, 1)}
-        if self.hidden_layers == 1:
-            fans["w2"] = (self.width, 1)
-        field = self.blocks if scheme == "paper" and self.name == "LCN" else 1
-        for member, (name, w) in enumerate(p.items()):
-            if name not in fans:  # a bias
-                continue
-            limit = math.sqrt(6.0 / (field * sum(fans[name])))
-            u = _native.uniform(seed, "initialization", member, 0, w.size, kind.name)
-            w[...] = (limit * (2 * u - 1)).reshape(w.shape)
-        return p
+        return _parameters.unflatten(shapes(self), initial(self, seed, scheme, dtype))
 
     def forward(self, p: Mapping[str, Array], x: ArrayLike, kernel: str = "auto", threads: int | None = None) -> Array:
         """Evaluate the network.
@@ -362,6 +345,16 @@ def shapes(network: Network) -> Mapping[str, tuple[int, ...]]:
     if network.hidden_layers == 2:
         return MappingProxyType({**first, "w2": (*lead, width, width), "b2": (*lead, width), "w3": (*lead, width)})
     return MappingProxyType({**first, "w2": (*lead, width)})
+
+
+def initial(network: Network, seed: int, scheme: Scheme, dtype: DTypeLike) -> Array:
+    """What `Network.init` draws, as one flat vector (parameter_count,)."""
+    seed = _checks.seed(seed)
+    _checks.choice("scheme", scheme, ("paper", "glorot"))
+    kind = _checks.float_dtype("dtype", dtype)
+    _checks.memory(network.parameter_count, kind, f"a {network.name} with d={network.d} and alpha={network.alpha}")
+    field = network.blocks if scheme == "paper" and network.name == "LCN" else 1
+    return _native.initial_parameters(native(network), seed, field, _checks.dtype_name(kind))
 
 
 def check(network: object, name: str = "network") -> None:

@@ -332,8 +332,9 @@ def _job(run: Run) -> _native.Job:
 def _start(run: Run) -> Array:
     if run.resume is not None:
         return _checks.dense(run.resume.parameters)
-    initial = run.network.init(run.seed, "paper", run.dataset.dtype) if run.initial is None else run.initial
-    return _parameters.flatten(_networks.shapes(run.network), initial)
+    if run.initial is None:
+        return _networks.initial(run.network, run.seed, "paper", run.dataset.dtype)
+    return _parameters.flatten(_networks.shapes(run.network), run.initial)
 
 
 def _resumption(state: TrainingState | None) -> _native.Resumption | None:

@@ -124,7 +124,7 @@ class Cell:
         _checks.choice("init", self.init, ("paper", "glorot"))
         _checks.choice("kernel", self.kernel, _KERNELS)
         _checks.choice("device", self.device, ("cpu", "cuda"))
-        object.__setattr__(self, "dtype", _checks.float_dtype("dtype", self.dtype).name)
+        object.__setattr__(self, "dtype", _checks.dtype_name(_checks.float_dtype("dtype", self.dtype)))
         object.__setattr__(self, "shuffle", _checks.flag("shuffle", self.shuffle))
         if not isinstance(self.optimizer, Adam):
             raise TypeError(f"optimizer must be an Adam, got {self.optimizer!r}")
