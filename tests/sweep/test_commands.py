@@ -160,7 +160,7 @@ def test_results(store, tmp_path):
     assert list(read.columns) == list(frame.columns)
     for name in ("test_mse", "path_norm", "seconds", "cell", "repeat"):
         pd.testing.assert_series_equal(read[name], frame[name])  # exact
-    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    pytest.importorskip("pyarrow", reason='pyarrow is not installed: pip install "pyneedle[parquet]"')
     assert run("results", store, "--parquet", parquet).exit_code == 0
     pd.testing.assert_frame_equal(pd.read_parquet(parquet), frame)
 
