@@ -1,10 +1,10 @@
 """Threads of one process against processes, on the same short runs: `python -m bench.executors`.
 
 The local executor of a sweep trains on threads of its own process. This measures what it would be with processes: the
-same cells through the function that every executor calls, in a pool of processes that hand the outcomes back as pickles,
-or in a pool of threads. All sides get the same groups of runs, in turn, over some rounds; starting the workers and
-drawing the data set in each are part of the first time, as they are of a sweep's; the second is of the same pool when it
-is warm. Nothing is stored on any side.
+same cells through the function that every executor calls, in a pool of processes that hand the outcomes back as
+pickles, or in a pool of threads. All sides get the same groups of runs, in turn, over some rounds; starting the workers
+and drawing the data set in each are part of the first time, as they are of a sweep's; the second is of the same pool
+when it is warm. Nothing is stored on any side.
 """
 
 import argparse

@@ -13,8 +13,8 @@ that stretches the runs' own seconds, too, and makes the share smaller. Hence th
 
 Of the processor time of the whole process, on whatever core: less that of the training loops, which is not clocked
 within them. The native threads' processor time during the calls of the native loop is that of the process, less that of
-the two Python threads meanwhile (the caller, which waits and reports, and the driver, which stores earlier runs); of it,
-training has the share that the runs' seconds have of the wall clock of these calls. Whatever a call does beside the
+the two Python threads meanwhile (the caller, which waits and reports, and the driver, which stores earlier runs). Of
+it, training has the share that the runs' seconds have of the wall clock of these calls. Whatever a call does beside the
 loops (it starts and ends with the interpreter's lock) makes that share smaller, so that the overhead is not
 underestimated. This needs one sweep thread: two calls at a time could not be told apart.
 """
