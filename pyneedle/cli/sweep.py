@@ -56,7 +56,7 @@ def sweep(
         plan = pn.Sweep.from_toml(file)
         pn.train_ensemble([], threads, progress=False)  # checks the threads
         if not checkpoint_seconds > 0.0:
-            raise ValueError(f"--checkpoint-seconds must be above 0, got {checkpoint_seconds}")
+            raise ValueError(f"checkpoint_seconds must be above 0, got {checkpoint_seconds}")
     path = file.with_suffix(".sqlite") if store is None else store
     if dry_run:
         with failures("the estimate failed"):

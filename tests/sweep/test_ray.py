@@ -17,13 +17,18 @@ MARK = "PYNEEDLE_TEST_OF_RAY"
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(tmp_path_factory):
     """A cluster of two workers."""
     ray = pytest.importorskip("ray", reason='Ray is not installed: pip install "pyneedle[ray]"')
     os.environ[MARK] = str(os.getpid())
+    # Workers look for modules in the folder where the cluster was started: in the checkout that is the source folder
+    # pyneedle/, which has no native module.
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("cluster"))
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield ray
     ray.shutdown()
+    os.chdir(before)
     del os.environ[MARK]
 
 
