@@ -112,5 +112,6 @@ EXPERIMENTS = (
         analyse=_analyse,
         draw=_draw,
         parameters=True,
+        remark="Runs that a store has without their best parameters are made again; `all` makes these first.",
     ),
 )

@@ -10,7 +10,7 @@ from pyneedle import _checks
 from pyneedle.experiments import _style
 from pyneedle.experiments._curves import TEST_ERROR
 from pyneedle.experiments._experiment import Analysis, Comparison, Experiment
-from pyneedle.experiments._protocol import PresetName, Protocol, count
+from pyneedle.experiments._protocol import PresetName, Protocol, count, span
 from pyneedle.experiments._series import BLACK, BLUE, GREEN, ORANGE, Look, Series, joined
 from pyneedle.experiments._slopes import PowerLaw, fit_power_law, geometric_mean
 from pyneedle.sweep import Sweep
@@ -142,13 +142,15 @@ def _analyse(session: "Session", protocol: HaystackProtocol, _: "Overlay | None"
                 f"{series.label(protocol)}: exponent of N against d; {text}{found} samples at d = {last['d']}",
                 float("nan") if line is None else line.slope,
                 float("nan") if line is None else line.error,
-                protocol=f"ours: test error {protocol.target_error:g}, {protocol.epochs} epochs, α {protocol.alpha}",
+                protocol="ours",
             )
         )
     note = (
-        "N is the size of the data set of which 64% are training rows, read off between two rungs of the ladder; "
-        "points outside the ladder (arrows) are not fitted. The paper's exponent gamma, 4.5 without a penalty and 2.5 "
-        "with L1, is that of the rows which keep the gap as it is."
+        f"The target is a test error of {protocol.target_error:g} after {protocol.epochs} epochs (d {span(protocol.d)}, "
+        f"N {span(protocol.n_samples)}, repeats {protocol.repeats}, α {protocol.alpha}). N is the size of the data set "
+        "of which 64% are training rows, read off between two rungs of the ladder; points outside the ladder (arrows) "
+        "are not fitted. The paper's exponent gamma, 4.5 without a penalty and 2.5 with L1, is that of the rows which "
+        "keep the gap as it is."
     )
     return Analysis(needed, comparisons, fits, [note], data=frame)
 
