@@ -144,7 +144,7 @@ def _draw(analysis: Analysis, protocol: Protocol, _: "Overlay | None") -> "Figur
     grid[1, 0].set_ylabel("share of layer 2")
     grid[2, 0].set_ylabel("mean squared error")
     handles = grid[0, 0].get_legend_handles_labels()[0]
-    keys = [_style.line_key("test", _style.TEST), _style.line_key("train", _style.TRAIN)]
+    keys = _style.kind_keys(fits=False)
     figure.legend(handles=[*handles, *keys], loc="outside upper center", ncols=len(handles) + len(keys), frameon=False)
     return figure
 

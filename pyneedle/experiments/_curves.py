@@ -175,29 +175,23 @@ def _draw(curves: Curves, analysis: Analysis, protocol: Protocol, overlay: "Over
     axes = figure.add_subplot()
     keys = []
     for series in curves.series:
-        part = series.rows(analysis.frame)
+        part, line = series.rows(analysis.frame), analysis.fits.get(series.label(protocol))
         if curves.y == TEST_ERROR:
             _style.curve(axes, part[curves.x], part[TRAIN_ERROR], series.look, train=True)
         _style.curve(axes, part[curves.x], part[curves.y], series.look)
-        keys.append(_style.key(series.look, series.label(protocol)))
-    if curves.y == TEST_ERROR:
-        keys += [_style.line_key("test", _style.TEST), _style.line_key("train", _style.TRAIN)]
-    for series in curves.fitted:
-        line = analysis.fits.get(series.label(protocol))
+        keys.append(_style.key(series.look, series.label(protocol), line))
         if line is not None:
             _style.fitted(axes, line, series.look)
-            whose = f"{series.label(protocol)}: " if len(curves.fitted) > 1 else ""
-            keys.append(_style.line_key(f"{whose}slope {line}", _style.FIT, series.look.colour, 1.7))
+    keys += _style.kind_keys(bool(analysis.fits), "test" if curves.y == TEST_ERROR else "")
     ticks = analysis.frame["d"].tolist()
     if overlay is not None and curves.x == "d" and curves.y == TEST_ERROR:
-        others: set[int] = set()
         for series in curves.series:
             rows = published_rows(overlay, curves, series, protocol)
-            _style.overlaid(axes, rows["d"], rows[TEST_ERROR], series.look)
-            ticks += rows["d"].tolist()
-            others |= set(rows["n_samples"])
-        if others:
-            keys.append(_style.marker_key(f"published, test, $N = {_style.power(others)}$"))
+            if len(rows):
+                _style.overlaid(axes, rows["d"], rows[TEST_ERROR], series.look)
+                ticks += rows["d"].tolist()
+                size = _style.power(rows["n_samples"])
+                keys.append(_style.overlay_key(series.look, f"{series.name}, published, $N = {size}$"))
     _style.log_axes(axes, ticks if curves.x == "d" else None)
     axes.set_xlabel("number of inputs $d$" if curves.x == "d" else "training rows $0.64\\,N$")
     axes.set_ylabel(ordinate(curves.y, curves.target))

@@ -146,11 +146,11 @@ def _analyse(session: "Session", protocol: HaystackProtocol, _: "Overlay | None"
             )
         )
     note = (
-        f"The target is a test error of {protocol.target_error:g} after {protocol.epochs} epochs (d {span(protocol.d)}, "
-        f"N {span(protocol.n_samples)}, repeats {protocol.repeats}, α {protocol.alpha}). N is the size of the data set "
-        "of which 64% are training rows, read off between two rungs of the ladder; points outside the ladder (arrows) "
-        "are not fitted. The paper's exponent gamma, 4.5 without a penalty and 2.5 with L1, is that of the rows which "
-        "keep the gap as it is."
+        f"The target is a test error of {protocol.target_error:g} after {protocol.epochs} epochs "
+        f"(d {span(protocol.d)}, N {span(protocol.n_samples)}, repeats {protocol.repeats}, α {protocol.alpha}). N is "
+        "the size of the data set of which 64% are training rows, read off between two rungs of the ladder; points "
+        "outside the ladder (arrows) are not fitted. The paper's exponent gamma, 4.5 without a penalty and 2.5 with "
+        "L1, is that of the rows which keep the gap as it is."
     )
     return Analysis(needed, comparisons, fits, [note], data=frame)
 
@@ -175,11 +175,11 @@ def _draw(analysis: Analysis, protocol: HaystackProtocol, _: "Overlay | None") -
             )  # fmt: skip
             shift = 1.25 if kind == "more" else 0.8
             axes.plot(outside["d"], outside["n_samples_needed"] * shift, arrow, color=look.colour, markersize=3.0)
-        keys.append(_style.key(look, series.label(protocol)))
         line = analysis.fits.get(series.label(protocol))
+        keys.append(_style.key(look, series.label(protocol), line, "exponent"))
         if line is not None:
             _style.fitted(axes, line, look)
-            keys.append(_style.line_key(f"exponent {line}", _style.FIT, look.colour, 1.7))
+    keys += _style.kind_keys(bool(analysis.fits), "")
     _style.log_axes(axes, list(protocol.d))
     axes.set_xlabel("number of inputs $d$")
     axes.set_ylabel(f"samples $N$ for a test error of {protocol.target_error:g}")

@@ -24,13 +24,13 @@ AGAINST_D: Mapping[PresetName, Protocol] = {
 # Figures 9 and 11a
 AGAINST_N: Mapping[PresetName, Protocol] = {
     "quick": Protocol(d=(12,), n_samples=_QUICK_LADDER, epochs=100, repeats=2, alpha=20, l1=1e-7),
-    "laptop": Protocol(d=(16,), n_samples=tuple(n for n in LADDER if n <= 100_000), epochs=200, repeats=2),
+    "laptop": Protocol(d=(16,), n_samples=tuple(n for n in LADDER if n <= 70_000), epochs=200, repeats=2, l1=1e-7),
     "paper": Protocol(d=(40,), n_samples=LADDER, epochs=1000, repeats=4),
 }
 
 # Figures 10 and 11b
 AGAINST_N_LARGER_D: Mapping[PresetName, Protocol] = {
     "quick": Protocol(d=(16,), n_samples=_QUICK_LADDER, epochs=100, repeats=2, alpha=20, l1=1e-7),
-    "laptop": Protocol(d=(20,), n_samples=tuple(n for n in LADDER if n <= 70_000), epochs=200, repeats=2),
+    "laptop": Protocol(d=(20,), n_samples=tuple(n for n in LADDER if n <= 70_000), epochs=200, repeats=2, l1=1e-7),
     "paper": Protocol(d=(60,), n_samples=LADDER, epochs=1000, repeats=4),
 }

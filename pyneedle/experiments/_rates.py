@@ -119,16 +119,15 @@ def _draw(analysis: Analysis, protocol: RatesProtocol, _: "Overlay | None") -> "
             rows = frame[(frame["rate"] == rate) & (frame["regularisation"] == label)]
             _style.curve(axes, rows[x], rows[_curves.TRAIN_ERROR], series.look, train=True)
             _style.curve(axes, rows[x], rows[_curves.TEST_ERROR], series.look)
-            keys.append(_style.key(series.look, series.label(protocol if rate == "b1" else protocol.rows)))
             line = analysis.fits.get(f"{label} {rate}")
+            keys.append(_style.key(series.look, series.label(protocol if rate == "b1" else protocol.rows), line))
             if line is not None:
                 _style.fitted(axes, line, series.look)
-                keys.append(_style.line_key(f"slope {line}", _style.FIT, series.look.colour, 1.7))
         _style.log_axes(axes, analysis.frame[analysis.frame["rate"] == "b1"]["d"].tolist() if x == "d" else None)
         axes.set_xlabel("number of inputs $d$" if x == "d" else r"training rows $n = 0.64\,N$")
         if column == 0:
             axes.set_ylabel(_curves.ordinate(_curves.TEST_ERROR))
-        keys += [_style.line_key("test", _style.TEST), _style.line_key("train", _style.TRAIN)] if column else []
+        keys += _style.kind_keys() if column else []
         d = protocol.rows.d[0]
         size = f"$N = {_style.power(protocol.n_samples)}$" if column == 0 else f"$d = {d}$"
         axes.set_title(f"({'ab'[column]}) {size}", loc="left")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pyneedle.experiments._reproduce import Result
 
 _NOTHING = "–"  # noqa: RUF001
+# Below this an error or a share has more digits than three behind the point.
+_SMALL = 0.01
 _SAME, _DIFFERENT = "same", "different"
 _COLUMNS = ("quantity", "published", "this run", "protocol")
 
@@ -91,8 +93,10 @@ def value_text(line: Comparison) -> str:
         return _NOTHING
     if math.isnan(line.value):
         return "too few points"
-    if line.value >= 100.0:
-        return f"{line.value:.0f}"
+    if line.value >= 10.0 and math.isnan(line.error):
+        return f"{line.value:.{0 if line.value >= 100.0 else 1}f}"
+    if abs(line.value) < _SMALL and math.isnan(line.error):
+        return f"{line.value:.2g}".replace("e-0", "e-")
     return f"{line.value:.3f}" + ("" if math.isnan(line.error) else f" ± {line.error:.3f}")
 
 
