@@ -55,7 +55,14 @@ class HaystackProtocol(Protocol):
 _LADDER = tuple(100 * 2**k for k in range(15))  # up to 1.6 million
 PROTOCOLS: Mapping[PresetName, HaystackProtocol] = {
     "quick": HaystackProtocol(
-        d=(4, 6, 8, 12, 16), n_samples=_LADDER[:9], epochs=60, repeats=1, alpha=20, l1=1e-7, target_error=1e-2
+        d=(4, 6, 8, 12, 16),
+        n_samples=_LADDER[:9],
+        epochs=200,
+        repeats=1,
+        alpha=20,
+        l1=1e-7,
+        l2=1e-6,
+        target_error=1e-2,
     ),
     "laptop": HaystackProtocol(
         d=(4, 6, 8, 12, 16), n_samples=_LADDER[:10], epochs=300, repeats=1, l1=1e-7, l2=1e-6, target_error=1e-2
