@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from pyneedle import _device, _gpu_training
+from pyneedle import _datasets, _device, _gpu_training
 from pyneedle._native import Progress
 from pyneedle.sweep import _memory
 from pyneedle.sweep._cell import Cell
-from pyneedle.sweep._cost import Speeds, dataset_bytes, rows_of, shape_of
+from pyneedle.sweep._cost import Speeds, dataset_bytes, shape_of
 from pyneedle.sweep._data import DataKey, DatasetCache, data_key
 from pyneedle.sweep._executor import Executor, Job, Member
 from pyneedle.sweep._local import LocalExecutor
@@ -263,7 +263,7 @@ def _kind(cell: Cell) -> _Kind:
 
 
 def _shape(cell: Cell) -> _gpu_training.Shape:
-    train_rows, validation_rows, _ = rows_of(cell)
+    train_rows, validation_rows, _ = _datasets.split_counts(cell.n_samples, _datasets.PAPER_SPLIT)
     kernel, tf32 = _device.split_kernel(cell.kernel)
     network = cell.make_network()
     return _gpu_training.Shape(network, cell.dtype, cell.batch_size, train_rows, validation_rows, kernel, tf32)
