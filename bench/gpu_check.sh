@@ -1,0 +1,147 @@
+#!/usr/bin/env bash
+# Everything that a machine with an NVIDIA GPU must show, in less than nine minutes: builds the package, runs the tests
+# that need a GPU, compute-sanitizer on small cases, and the comparisons with the frameworks. Results go to $OUT
+# (default: gpu_check/): gpu_check.md (the table), gpu_check.json, compare.json, and a log of each step.
+#
+#   bench/gpu_check.sh          on the GPU
+#   bench/gpu_check.sh --try    without one: the tests on a made-up GPU, the comparison at tiny sizes on the CPU
+#
+# PYTHON   the interpreter, 3.11 or later, with numpy, pybind11, scikit-build-core, pytest, pytest-timeout, rich, typer,
+#          pandas, matplotlib, torch, jax and cupy; default python3. nvcc and cmake must be there, too.
+# WHEELS   a folder of wheels of what it lacks (scipy-openblas32, tomli-w); default .whl. Nothing is downloaded.
+# SECONDS_IN_ALL   default 520.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+exec </dev/null
+top=$PWD
+python=${PYTHON:-python3}
+wheels=${WHEELS:-.whl}
+limit=${SECONDS_IN_ALL:-520}
+try=${1:-}
+[[ -z $try || $try == --try ]] || { echo "usage: bench/gpu_check.sh [--try]" >&2; exit 2; }
+mkdir -p "${OUT:-gpu_check}"
+out=$(cd "${OUT:-gpu_check}" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+site=$work/site
+mkdir "$site"
+# The checkout's own pyneedle/ has no compiled modules: it must not be found.
+export PYTHONPATH=$site${PYTHONPATH:+:$PYTHONPATH} PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+export XLA_PYTHON_CLIENT_PREALLOCATE=false
+export CMAKE_BUILD_PARALLEL_LEVEL=${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}
+: >"$work/steps"
+failed=0
+
+left() { echo $((limit - SECONDS)); }
+
+# step NAME SECONDS FUNCTION: at most so many seconds, and no more than are left; its output goes to a log.
+step() {
+  local name=$1 most=$2 start=$SECONDS code=0 verdict=passed
+  ((most > $(left))) && most=$(left)
+  echo "== $name (at most $most s)"
+  if ((most < 5)); then
+    code=124
+  else
+    (set -euo pipefail; most=$most; "$3") >"$out/$name.log" 2>&1
+    code=$?
+    tail -n 12 "$out/$name.log"
+  fi
+  case $code in
+    0) ;;
+    77) verdict=skipped ;;
+    124) verdict="OUT OF TIME"; failed=1 ;;
+    *) verdict="FAILED ($code)"; failed=1 ;;
+  esac
+  printf '%s\t%s\t%d\n' "$name" "$verdict" $((SECONDS - start)) >>"$work/steps"
+  echo "== $name: $verdict after $((SECONDS - start)) s"
+  return "$code"
+}
+
+build() {
+  if compgen -G "$wheels/*.whl" >/dev/null; then
+    "$python" -m pip install --quiet --no-index --no-deps --no-compile --target "$site" "$wheels"/*.whl
+  fi
+  "$python" -c '
+import importlib.util, sys
+needed = ("numpy", "pybind11", "scikit_build_core", "scipy_openblas32", "pytest", "pytest_timeout", "rich", "typer",
+          "tomli_w", "pandas", "matplotlib")
+missing = [name for name in needed if importlib.util.find_spec(name) is None]
+sys.exit(f"missing: {missing}; put their wheels into the folder that WHEELS names" if missing else 0)'
+  local cuda=on
+  [[ -z $try ]] || cuda=auto
+  PYNEEDLE_CUDA=$cuda timeout "$most" "$python" -m pip install --quiet --no-build-isolation --no-deps --no-index \
+    --no-compile --target "$site" "$top"
+  ln -s "$top/bench" "$site/bench"
+}
+
+doctor() {
+  timeout "$most" "$python" -m pyneedle doctor
+  [[ -n $try ]] || "$python" -c '
+import sys
+from pyneedle import _device
+sys.exit(_device.unavailable() or 0)'
+}
+
+tests() {
+  local selected=(tests/cuda tests/device)
+  if [[ -n $try ]]; then
+    export PYNEEDLE_TEST_GPU=made-up
+    selected=(tests/cuda/test_training.py tests/device/test_arrays.py)
+  fi
+  timeout "$most" "$python" -m pytest -q -p no:cacheprovider --maxfail=40 --durations=10 "${selected[@]}"
+}
+
+sanitizer() {  # sanitizer TOOL
+  [[ -z $try ]] || { echo "needs a GPU"; return 77; }
+  command -v compute-sanitizer >/dev/null || { echo "compute-sanitizer is not on PATH"; return 77; }
+  cd "$work"
+  timeout "$most" compute-sanitizer --tool "$1" --error-exitcode 9 --kernel-regex kns=pn --print-limit 20 \
+    "$python" -m bench.gpu.small_cases
+}
+memcheck() { sanitizer memcheck; }
+racecheck() { sanitizer racecheck; }
+
+compare() {
+  cd "$work"
+  local options=(--seconds $((most > 60 ? most - 45 : 15)) --tf32)
+  [[ -z $try ]] || options=(--device cpu --quick --rounds 1 --budget 0.01)
+  timeout "$most" "$python" -m bench.gpu.compare "${options[@]}" --json "$out/compare.json" \
+    --markdown "$work/compare.md"
+}
+
+report() {
+  {
+    printf '| step | result | seconds |\n|---|---|---|\n'
+    awk -F'\t' '{printf "| %s | %s | %s |\n", $1, $2, $3}' "$work/steps"
+    echo
+    [[ ! -f $work/compare.md ]] || cat "$work/compare.md"
+  } >"$out/gpu_check.md"
+  "$python" - "$work/steps" "$out/compare.json" >"$out/gpu_check.json" <<'END'
+import json, pathlib, sys
+steps = [line.split("\t") for line in pathlib.Path(sys.argv[1]).read_text().splitlines()]
+compared = pathlib.Path(sys.argv[2])
+print(json.dumps({
+    "steps": [{"step": name, "result": result, "seconds": int(seconds)} for name, result, seconds in steps],
+    "comparison": json.loads(compared.read_text()) if compared.is_file() else None,
+}, indent=1))
+END
+  echo
+  cat "$out/gpu_check.md"
+}
+
+rm -f "$out/compare.json"
+# Not in the condition of an `if`: bash would go on after a failing command of the step.
+step build 240 build
+code=$?
+if ((code == 0)); then
+  step doctor 60 doctor
+  code=$?
+fi
+if ((code == 0)); then
+  step tests 150 tests
+  step memcheck 70 memcheck
+  step racecheck 70 racecheck
+  step compare 400 compare
+fi
+report
+exit "$failed"
