@@ -1,7 +1,7 @@
 """Checks of arguments at the boundary; every error is one sentence with the name, what was wanted and what was got."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ LARGEST_COUNT = 2**31 - 1
 _MOST_THREADS = 1024
 _SMALL_BYTES = 1 << 28
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+_DTYPE_NAMES = {dtype: dtype.name for dtype in _DTYPES}
 
 
 def integer(name: str, value: object, minimum: int = 1, maximum: int = LARGEST_COUNT) -> int:
     """`value` as an int; TypeError for bools, floats and strings, ValueError outside [minimum, maximum]."""
+    if type(value) is int and minimum <= value <= maximum:  # nearly always: a sweep makes many checks
+        return value
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an integer, got {value!r} ({type(value).__name__})")
     number = int(value)
@@ -35,6 +38,8 @@ def seed(value: object) -> int:
 
 def real(name: str, value: object) -> float:
     """`value` as a float; TypeError for what is no real number. The range is for the caller to check."""
+    if type(value) is float:
+        return value
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name} must be a real number, got {value!r} ({type(value).__name__})")
     return float(value)
@@ -47,18 +52,19 @@ def flag(name: str, value: object) -> bool:
     return bool(value)
 
 
-def choice(name: str, value: object, choices: Iterable[str]) -> str:
+def choice(name: str, value: object, choices: Collection[str]) -> str:
     """`value`, one of `choices`."""
-    allowed = list(choices)
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
-    return value
+    if isinstance(value, str) and value in choices:
+        return value
+    message = f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}"
+    raise ValueError(message) if isinstance(value, str) else TypeError(message)
 
 
 def float_dtype(name: str, value: DTypeLike) -> np.dtype[Any]:
     """float32 or float64 in this machine's byte order."""
+    for known in _DTYPES:
+        if value is known:
+            return known
     wanted = "must be float32 or float64, got"  # printing a dtype takes longer than all checks of a call
     # None would silently mean float64 to numpy.
     if value is None:
@@ -71,6 +77,11 @@ def float_dtype(name: str, value: DTypeLike) -> np.dtype[Any]:
         raise ValueError(f"{name} {wanted} {value!r}")
     # Not `dtype`, which may be an equal one (from a pickle), or float32 of another name.
     return _DTYPES[_DTYPES.index(dtype)]
+
+
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """The name of float32 or float64, which numpy puts together anew each time it is asked."""
+    return _DTYPE_NAMES[dtype]
 
 
 def threads(value: int | None) -> int:

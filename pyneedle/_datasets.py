@@ -1,5 +1,6 @@
 """Data sets: uniform points on [-1, 1]^d with a separable target, or own arrays, split as the authors' program does."""
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -177,6 +178,12 @@ def split_counts(n: int, split: tuple[float, float, float], what: str = "n_sampl
     raise ValueError(f"{what} must be at least {smallest}, so that no split is empty, got {n}")
 
 
+@functools.lru_cache(maxsize=1024)
+def paper_counts(n: int) -> tuple[int, int, int]:
+    """(train, validation, test) rows of n rows, an int, by the paper's shares; ValueError where one would be empty."""
+    return split_counts(n, PAPER_SPLIT)
+
+
 def _assemble(x: Array, y: Array, counts: tuple[int, int, int], target: str, seed: int | None, sort: Sort) -> Dataset:
     n_train, _, n_test = counts
     x.setflags(write=False)
@@ -267,7 +274,7 @@ def make_dataset(
         raise ValueError(message) if isinstance(target, str) else TypeError(message)
     d = _checks.integer("d", d)
     n_samples = _checks.integer("n_samples", n_samples)
-    counts = split_counts(n_samples, PAPER_SPLIT)
+    counts = paper_counts(n_samples)
     seed = _checks.seed(seed)
     _checks.choice("sort", sort, ("abs", "value", "none"))
     kind = _checks.float_dtype("dtype", dtype)
@@ -279,7 +286,7 @@ def make_dataset(
         part = slice(first, min(first + _CHUNK, n_samples))
         rows = part.stop - first
         # Element (row n, coordinate i) is draw n * d + i of the stream, however many are drawn.
-        u = _native.uniform(seed, "data", 0, first * d, rows * d, kind.name)
+        u = _native.uniform(seed, "data", 0, first * d, rows * d, _checks.dtype_name(kind))
         x[part] = _sorted_rows((2 * u - 1).reshape(rows, d), sort)
         with np.errstate(over="ignore"):
             y[part] = _evaluate(g, x[part].astype(np.float64), repr(name))

@@ -1,6 +1,6 @@
 """The native module. Parameters travel as one flat vector per network (w1 | b1 | w2 | b2 | w3, each in C order)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias, TypedDict, final, type_check_only
 
 import numpy as np
@@ -142,6 +142,11 @@ def loss_and_gradient(
     kernel: str = "auto",
     threads: int = 1,
 ) -> tuple[float, _Array, str]: ...
+
+# The mean squared error of each (x (n, d), y (n,)), by the kernel that "auto" stands for
+def mean_squared_errors(
+    network: Network, parameters: _Array, sets: Sequence[tuple[_Array, _Array]], threads: int = 1
+) -> list[float]: ...
 def path_norm(network: Network, parameters: _Array) -> float: ...
 
 # One Adam step in place on flat arrays; t = 1 at the first step. With a network, penalty and weight decay apply to its
@@ -157,6 +162,9 @@ def adam_step(
     penalty: Penalty,
     threads: int = 1,
 ) -> None: ...
+
+# Glorot uniform weights, fans times `field`; biases 0
+def initial_parameters(network: Network, seed: int, field: int, dtype: str) -> _Array: ...
 
 # Draws first .. first+count-1 of a stream of the counter-based generator, uniform on [0, 1).
 def uniform(

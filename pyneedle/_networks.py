@@ -6,10 +6,10 @@ all inputs.
 """
 
 import functools
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -76,15 +76,7 @@ class Network(ABC):
 
         With two hidden layers w1, b1, w2, b2, w3; with one w1, b1, w2, where w2 holds the output weights.
         """
-        lead, width = self._groups, self.width
-        # One input per block: the axis of length 1 is left out, except for a GN, whose w1 is always a matrix.
-        columns = () if self.inputs_per_block == 1 and self.name != "GN" else (self.inputs_per_block,)
-        shapes: dict[str, tuple[int, ...]] = {"w1": (*lead, width, *columns), "b1": (*lead, width)}
-        if self.hidden_layers == 2:
-            shapes |= {"w2": (*lead, width, width), "b2": (*lead, width), "w3": (*lead, width)}
-        else:
-            shapes |= {"w2": (*lead, width)}
-        return shapes
+        return dict(shapes(self))
 
     @property
     def parameter_count(self) -> int:
@@ -94,7 +86,7 @@ class Network(ABC):
     @property
     def kernels(self) -> list[str]:
         """Names of the kernels that can run this network; "auto" stands for the best of them."""
-        return list(native(self).kernels)
+        return list(kernels(self))
 
     def init(self, seed: int = 0, scheme: Scheme = "paper", dtype: DTypeLike = "float32") -> Parameters:
         """Draw initial parameters: Glorot uniform weights, biases 0.
@@ -120,23 +112,7 @@ class Network(ABC):
         TypeError, ValueError
             Where an argument is out of its range.
         """
-        seed = _checks.seed(seed)
-        _checks.choice("scheme", scheme, ("paper", "glorot"))
-        kind = _checks.float_dtype("dtype", dtype)
-        _checks.memory(self.parameter_count, kind, f"a {self.name} with d={self.d} and alpha={self.alpha}")
-        flat = np.zeros(self.parameter_count, kind)
-        p = _parameters.unflatten(self.parameter_shapes, flat)
-        fans = {"w1": (self.inputs_per_block, self.width), "w2": (self.width, self.width), "w3": (self.width, 1)}
-        if self.hidden_layers == 1:
-            fans["w2"] = (self.width, 1)
-        field = self.blocks if scheme == "paper" and self.name == "LCN" else 1
-        for member, (name, w) in enumerate(p.items()):
-            if name not in fans:  # a bias
-                continue
-            limit = math.sqrt(6.0 / (field * sum(fans[name])))
-            u = _native.uniform(seed, "initialization", member, 0, w.size, kind.name)
-            w[...] = (limit * (2 * u - 1)).reshape(w.shape)
-        return p
+        return _parameters.unflatten(shapes(self), initial(self, seed, scheme, dtype))
 
     def forward(self, p: Mapping[str, Array], x: ArrayLike, kernel: str = "auto", threads: int | None = None) -> Array:
         """Evaluate the network.
@@ -214,16 +190,15 @@ class Network(ABC):
         loss, gradient, _ = _native.loss_and_gradient(
             native(self), flat, rows, target, _penalties.native(penalty), kernel, _checks.threads(threads)
         )
-        return loss, _parameters.unflatten(self.parameter_shapes, gradient)
+        return loss, _parameters.unflatten(shapes(self), gradient)
 
     def _flat(self, p: Mapping[str, Array]) -> tuple[Array, np.dtype[Any]]:
-        shapes = self.parameter_shapes
-        dtype = _parameters.check(shapes, p)
-        return _parameters.flatten(shapes, p), dtype
+        dtype = _parameters.check(shapes(self), p)
+        return _parameters.flatten(shapes(self), p), dtype
 
     def _prepare(self, kernel: str) -> None:
         """Check the kernel's name and load what it needs."""
-        _checks.choice("kernel", kernel, ("auto", *self.kernels))
+        _checks.choice("kernel", kernel, ("auto", *kernels(self)))
         # A single block that sees all inputs runs as a dense network, whatever it is called.
         if self.blocks == 1:
             _blas.ensure_loaded()
@@ -354,6 +329,34 @@ def native(network: Network) -> _native.Network:
     )
 
 
+@functools.lru_cache(maxsize=1024)
+def kernels(network: Network) -> tuple[str, ...]:
+    """The kernels that can run a network, as the native module lists them."""
+    return tuple(native(network).kernels)
+
+
+@functools.lru_cache(maxsize=1024)
+def shapes(network: Network) -> Mapping[str, tuple[int, ...]]:
+    """`Network.parameter_shapes`, not to be changed."""
+    lead, width, inputs = network._groups, network.width, network.inputs_per_block
+    # One input per block: the axis of length 1 is left out, except for a GN, whose w1 is always a matrix.
+    columns = () if inputs == 1 and network.name != "GN" else (inputs,)
+    first = {"w1": (*lead, width, *columns), "b1": (*lead, width)}
+    if network.hidden_layers == 2:
+        return MappingProxyType({**first, "w2": (*lead, width, width), "b2": (*lead, width), "w3": (*lead, width)})
+    return MappingProxyType({**first, "w2": (*lead, width)})
+
+
+def initial(network: Network, seed: int, scheme: Scheme, dtype: DTypeLike) -> Array:
+    """What `Network.init` draws, as one flat vector (parameter_count,)."""
+    seed = _checks.seed(seed)
+    _checks.choice("scheme", scheme, ("paper", "glorot"))
+    kind = _checks.float_dtype("dtype", dtype)
+    _checks.memory(network.parameter_count, kind, f"a {network.name} with d={network.d} and alpha={network.alpha}")
+    field = network.blocks if scheme == "paper" and network.name == "LCN" else 1
+    return _native.initial_parameters(native(network), seed, field, _checks.dtype_name(kind))
+
+
 def check(network: object, name: str = "network") -> None:
     """TypeError where `network` is no network."""
     if not isinstance(network, Network):
@@ -388,3 +391,14 @@ def path_norm(network: Network, p: Mapping[str, Array]) -> float:
     check(network)
     flat, _ = network._flat(p)
     return _native.path_norm(native(network), flat)
+
+
+def errors(
+    network: Network, p: Mapping[str, Array], sets: Sequence[tuple[Array, Array]], threads: int | None = None
+) -> tuple[list[float], float]:
+    """The mean squared error of the scaled target over the rows of each (x, y) of a data set, and the path norm."""
+    flat, _ = network._flat(p)
+    network._prepare("auto")
+    handle = native(network)
+    mean = _native.mean_squared_errors(handle, flat, sets, _checks.threads(threads))
+    return mean, _native.path_norm(handle, flat)

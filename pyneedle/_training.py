@@ -124,7 +124,7 @@ class Run:
         object.__setattr__(self, "seed", _checks.seed(self.seed))
         if self.initial is not None:
             self._check_initial(self.initial)
-        _checks.choice("kernel", self.kernel, ("auto", *self.network.kernels))
+        _checks.choice("kernel", self.kernel, ("auto", *_networks.kernels(self.network)))
         _checks.choice("device", self.device, ("cpu", "cuda"))
         check_device(self.device)
         object.__setattr__(self, "shuffle", _checks.flag("shuffle", self.shuffle))
@@ -332,8 +332,9 @@ def _job(run: Run) -> _native.Job:
 def _start(run: Run) -> Array:
     if run.resume is not None:
         return _checks.dense(run.resume.parameters)
-    initial = run.network.init(run.seed, "paper", run.dataset.dtype) if run.initial is None else run.initial
-    return _parameters.flatten(run.network.parameter_shapes, initial)
+    if run.initial is None:
+        return _networks.initial(run.network, run.seed, "paper", run.dataset.dtype)
+    return _parameters.flatten(_networks.shapes(run.network), run.initial)
 
 
 def _resumption(state: TrainingState | None) -> _native.Resumption | None:
@@ -357,7 +358,7 @@ def _fit(run: Run, result: "_native.Result", threads: int) -> Fit:
     if run.resume is not None:
         history = {name: np.concatenate([run.resume.history[name], history[name]]) for name in history}
         seconds += run.resume.seconds
-    shapes = run.network.parameter_shapes
+    shapes = _networks.shapes(run.network)
     return Fit(
         network=run.network,
         parameters=_parameters.unflatten(shapes, result["parameters"]),

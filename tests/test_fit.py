@@ -53,6 +53,19 @@ def test_predict_converts(fit):
     assert fit.predict(np.zeros((2, 3), int)).shape == (2,)
 
 
+def test_errors_are_those_of_the_predictions():
+    ds = pn.make_dataset("square", d=3, n_samples=5000)
+    for network in (pn.LocalNetwork(3, 5), pn.LocalNetwork(3, 5, 1, "tanh"), pn.GlobalNetwork(3, 5)):
+        fit, again = (pn.train(network, ds, epochs=1) for _ in range(2))
+        again.compute_errors(threads=1)  # together, and one by one when asked for: the same bits
+        for name in ("train", "validation", "test"):
+            rows = getattr(ds, name)
+            wanted = np.mean((fit.predict(rows.x).astype(np.float64) - rows.y) ** 2)
+            assert math.isclose(getattr(fit, f"{name}_mse"), wanted, rel_tol=1e-12)
+            assert getattr(again, f"{name}_mse") == getattr(fit, f"{name}_mse")
+        assert again.path_norm == fit.path_norm == pn.path_norm(network, fit.parameters)
+
+
 @pytest.mark.parametrize(
     ("x", "error", "message"),
     [

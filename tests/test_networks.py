@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pyneedle as pn
+from pyneedle import _native
 
 NETWORKS = (pn.LocalNetwork, pn.LocallyConnectedNetwork, pn.GlobalNetwork)
 ACTIVATIONS = {
@@ -140,6 +141,18 @@ def test_initial_weights_fill_their_glorot_interval(network, scheme, dtype):
         assert np.abs(value).max() <= limit * (1 + 1e-6)
         assert np.abs(value).max() > 0.85 * limit
         assert abs(value.mean()) < 4 * limit / math.sqrt(3 * value.size)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_initial_weights_are_the_draws_of_their_tensor(dtype):
+    for network in (pn.LocallyConnectedNetwork(6, 5, 2, "relu", 2), pn.LocalNetwork(3, 7, 1), pn.GlobalNetwork(3, 4)):
+        for member, (name, value) in enumerate(network.init(2**64 - 1, "glorot", dtype).items()):
+            if name.startswith("b"):
+                continue
+            inputs = 1 if member == len(network.parameter_shapes) - 1 else value.shape[-1]
+            limit = math.sqrt(6.0 / (network.width + inputs))
+            u = _native.uniform(2**64 - 1, "initialization", member, 0, value.size, dtype)
+            assert np.array_equal(value.ravel(), limit * (2 * u - 1)), name
 
 
 def test_initial_parameters_depend_on_the_seed_alone():

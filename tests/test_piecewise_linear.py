@@ -47,6 +47,7 @@ def rows(net, n, rng, trick):
 def check(net, p, x, y):
     loss, truth = net.loss_and_grad(p, x, y, kernel="reference")
     got, g = net.loss_and_grad(p, x, y, kernel="piecewise_linear")
+    # Some of these are ill-conditioned; the native test asserts 1e-12 on those that are not.
     assert got == pytest.approx(loss, rel=1e-11, abs=1e-14)
     assert textbook.relative_error(g, truth) <= 1e-11
     p32, x32, y32 = cast(p, "float32"), x.astype("float32"), y.astype("float32")
@@ -81,21 +82,25 @@ def test_many_inputs(network):
     check(net, parameters(net, rng, "plain"), *rows(net, 40, rng, "plain"))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("network", NETWORKS)
-def test_along_a_training(network):
-    """Gradients agree on the rows of the data after 0, 1 and 12 epochs: 0, 80 and 960 steps."""
-    net, ds = network(d=4, alpha=50), pn.make_dataset("square", d=4, n_samples=4000, dtype="float64")
+def test_along_a_training(network, dtype):
+    """Gradients agree on the rows of the data after 0, 1, 12 and 625 epochs: 0, 80, 960 and 50,000 steps."""
+    net, ds = network(d=4, alpha=50), pn.make_dataset("square", d=4, n_samples=4000, dtype=dtype)
     x, y = ds.validation.x[:200], ds.validation.y[:200]
-    p = net.init(seed=1, dtype="float64")
-    for epochs in (0, 1, 12):
+    start = net.init(seed=1, dtype=dtype)
+    p = start
+    for epochs in (0, 1, 12, 625):
         if epochs:
-            fit = pn.train(net, ds, epochs=epochs, initial=net.init(seed=1, dtype="float64"))
+            fit = pn.train(net, ds, epochs=epochs, initial=start)
             assert fit.kernel == "piecewise_linear"
             p = fit.last_parameters
-        loss, truth = net.loss_and_grad(p, x, y, kernel="reference")
+        wide = cast(p, "float64"), x.astype("float64"), y.astype("float64")
+        loss, truth = net.loss_and_grad(*wide, kernel="reference")
         got, g = net.loss_and_grad(p, x, y)
-        assert got == pytest.approx(loss, rel=1e-10)
-        assert textbook.relative_error(g, truth) <= 1e-9  # a small loss is a difference of nearly equal numbers
+        # A small loss is a difference of nearly equal numbers: in float64, where the reference rounds, too, that shows.
+        assert got == pytest.approx(loss, rel=1e-6 if dtype == "float32" else 1e-10)
+        assert textbook.relative_error(g, truth) <= (1e-5 if dtype == "float32" else 1e-9)
 
 
 def test_where_it_applies():

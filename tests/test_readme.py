@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -13,26 +14,50 @@ README = Path(__file__).resolve().parents[1] / "README.md"
 def block(name: str) -> str:
     """Return the first fenced block after the line <!-- name -->."""
     match = re.search(
-        rf"<!-- {name} -->\n+```\w*\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+        rf"<!-- {re.escape(name)} -->\n+```\w*\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
     )
     assert match, f"README.md has no fenced block after <!-- {name} -->"
     return match.group(1)
 
 
-def test_example_runs_as_printed(tmp_path: Path) -> None:
-    script = tmp_path / "example.py"
-    script.write_text(block("example"), encoding="utf-8")
+def run(command: list[str], folder: Path) -> str:
+    """Return what a command prints; it must end well and print nothing to standard error."""
+    # The commands of this interpreter's environment come first.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(script)],
-        cwd=tmp_path,
+        command,
+        cwd=folder,
+        env={**os.environ, "PATH": path},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("completed: ")
     assert done.stderr == ""
+    return done.stdout
+
+
+def test_example_runs_as_printed(tmp_path: Path) -> None:
+    script = tmp_path / "example.py"
+    script.write_text(block("example"), encoding="utf-8")
+    assert run([sys.executable, "-W", "error", str(script)], tmp_path).startswith("completed: ")
+
+
+def test_sweeps_run_as_printed(tmp_path: Path) -> None:
+    """The sweep in Python and the one in the file are the same: the commands find its runs in the store."""
+    script = tmp_path / "example.py"
+    script.write_text(
+        f"import pyneedle as pn\n{block('sweep')}print(len(frame), set(frame['status']))", encoding="utf-8"
+    )
+    assert run([sys.executable, "-W", "error", str(script)], tmp_path) == "12 {'completed'}\n"
+    (tmp_path / "sweep.toml").write_text(block("sweep.toml"), encoding="utf-8")
+    stored = (tmp_path / "runs.sqlite").read_bytes()
+    printed = run(["bash", "-euo", "pipefail", "-c", block("sweep commands")], tmp_path)
+    assert "12 runs in runs.sqlite: 12 completed" in printed
+    assert (tmp_path / "runs.sqlite").read_bytes() == stored
+    assert len((tmp_path / "runs.csv").read_text().splitlines()) == 13
+    assert (tmp_path / "runs.png").stat().st_size > 1000
 
 
 def test_pictures_and_links_exist() -> None:

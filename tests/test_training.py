@@ -77,7 +77,7 @@ def test_float32_training_stays_near_float64(network, penalty):
 @pytest.mark.parametrize("weight_decay", [0.0, 0.05])
 def test_a_thousand_steps_of_torch_adam(placement, dtype, weight_decay):
     """torch has the corrected placement; the other one is torch's with epsilon / sqrt(1 - beta2^t) at step t."""
-    torch = pytest.importorskip("torch", reason="torch is not installed (extra: bench)")
+    torch = pytest.importorskip("torch", reason='torch is not installed: pip install "pyneedle[bench]"')
     beta2 = 0.999
     rng = np.random.default_rng(0)
     start = rng.normal(size=301).astype(dtype)

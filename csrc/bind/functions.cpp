@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/initialization.hpp"
 #include "core/penalty_gradient.hpp"
 #include "core/random.hpp"
 #include "cpu/adam_pass.hpp"
@@ -12,10 +13,18 @@
 namespace pn::bind {
 namespace {
 
+constexpr std::int64_t kForwardBatch = 1024;  // rows that a kernel has room for where nothing is trained
+
 // Widened copies of the arrays of one evaluation, for the reference.
 struct Widened {
   std::vector<double> parameters, x, y;
 };
+
+Dtype parse_dtype(const std::string& name) {
+  if (name == "float32") return Dtype::float32;
+  if (name == "float64") return Dtype::float64;
+  throw py::value_error("dtype must be 'float32' or 'float64', got '" + name + "'");
+}
 
 template <class T>
 std::vector<double> widen(const py::array& array) {
@@ -34,8 +43,7 @@ std::string forward_fast(const NetworkShape& shape, const cpu::Rows<T>& rows, co
                          const std::string& kernel, int threads) {
   const cpu::FlushDenormals flush;
   cpu::ThreadPool pool(threads);
-  const auto k =
-      cpu::make_kernel<T>(kernel, shape, cpu::active_level(), pool, std::min<std::int64_t>(rows.count, 1024));
+  const auto k = cpu::make_kernel<T>(kernel, shape, cpu::active_level(), pool, std::min(rows.count, kForwardBatch));
   k->forward(parameters, rows, prediction, nullptr);
   return std::string(k->name());
 }
@@ -50,6 +58,29 @@ std::pair<double, std::string> gradient_fast(const NetworkShape& shape, const cp
   const double mse = k->loss_and_gradient(parameters, rows, gradient);
   add_penalty_gradient(shape, penalty, parameters, gradient);
   return {mse + penalty_value(shape, penalty, parameters), std::string(k->name())};
+}
+
+template <class T>
+std::vector<double> errors_fast(const NetworkShape& shape, const std::vector<cpu::Rows<T>>& sets, const T* parameters,
+                                int threads) {
+  std::int64_t most = 0;
+  for (const cpu::Rows<T>& rows : sets) most = std::max(most, rows.count);
+  const cpu::FlushDenormals flush;
+  cpu::ThreadPool pool(threads);
+  const auto k = cpu::make_kernel<T>("auto", shape, cpu::active_level(), pool, std::min(most, kForwardBatch));
+  std::vector<T> prediction(static_cast<std::size_t>(most));
+  std::vector<double> errors;
+  for (const cpu::Rows<T>& rows : sets) {
+    k->forward(parameters, rows, prediction.data(), nullptr);
+    double sum = 0.0;
+    for (std::int64_t b = 0; b < rows.count; ++b) {
+      const double error =
+          static_cast<double>(prediction[static_cast<std::size_t>(b)]) - static_cast<double>(rows.y[b]);
+      sum += error * error;
+    }
+    errors.push_back(sum / static_cast<double>(rows.count));
+  }
+  return errors;
 }
 
 }  // namespace
@@ -119,6 +150,23 @@ std::tuple<double, py::array, std::string> loss_and_gradient(const NetworkShape&
   });
 }
 
+std::vector<double> mean_squared_errors(const NetworkShape& shape, const py::array& parameters,
+                                        const std::vector<std::pair<py::array, py::array>>& sets, int threads) {
+  require_threads(threads);
+  const Dtype dtype = float_dtype(parameters, "parameters");
+  require(parameters, "parameters", dtype, {parameter_layout(shape).size});
+  for (const auto& [x, y] : sets) require(y, "y", dtype, {rows_of(shape, x, dtype)});
+  if (sets.empty()) return {};
+  return with_dtype(dtype, [&](auto type) {
+    using T = decltype(type);
+    std::vector<cpu::Rows<T>> rows;
+    for (const auto& [x, y] : sets) rows.push_back({data<T>(x), data<T>(y), nullptr, x.shape(0), shape.inputs});
+    const T* p = data<T>(parameters);
+    const py::gil_scoped_release release;
+    return errors_fast<T>(shape, rows, p, threads);
+  });
+}
+
 double path_norm_of(const NetworkShape& shape, const py::array& parameters) {
   const Dtype dtype = float_dtype(parameters, "parameters");
   require(parameters, "parameters", dtype, {parameter_layout(shape).size});
@@ -160,6 +208,18 @@ void adam_step_on(const std::optional<NetworkShape>& shape, py::array parameters
   });
 }
 
+py::array initial_parameters(const NetworkShape& shape, std::uint64_t seed, std::int64_t field,
+                             const std::string& dtype) {
+  if (field < 1) throw py::value_error("field must be at least 1, got " + std::to_string(field));
+  return with_dtype(parse_dtype(dtype), [&](auto type) -> py::array {
+    py::array_t<decltype(type)> out(parameter_layout(shape).size);
+    auto* values = out.mutable_data();
+    const py::gil_scoped_release release;
+    draw_initial(shape, seed, field, values);
+    return out;
+  });
+}
+
 py::array uniform_draws(std::uint64_t seed, const std::string& purpose, std::uint32_t member, std::uint64_t first,
                         std::int64_t count, const std::string& dtype) {
   if (purpose != "data" && purpose != "initialization") {
@@ -175,9 +235,7 @@ py::array uniform_draws(std::uint64_t seed, const std::string& purpose, std::uin
     uniform(stream, first, count, values);
     return out;
   };
-  if (dtype == "float32") return draw(float{});
-  if (dtype == "float64") return draw(double{});
-  throw py::value_error("dtype must be 'float32' or 'float64', got '" + dtype + "'");
+  return with_dtype(parse_dtype(dtype), draw);
 }
 
 py::array_t<std::uint32_t> epoch_order(std::uint64_t seed, std::uint32_t epoch, std::int64_t rows) {

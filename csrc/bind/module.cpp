@@ -95,9 +95,13 @@ void define_functions(py::module_& m) {
         py::arg("threads") = 1);
   m.def("loss_and_gradient", &loss_and_gradient, py::arg("network"), py::arg("parameters"), py::arg("x"), py::arg("y"),
         py::arg("penalty"), py::arg("kernel") = "auto", py::arg("threads") = 1);
+  m.def("mean_squared_errors", &mean_squared_errors, py::arg("network"), py::arg("parameters"), py::arg("sets"),
+        py::arg("threads") = 1);
   m.def("path_norm", &path_norm_of, py::arg("network"), py::arg("parameters"));
   m.def("adam_step", &adam_step_on, py::arg("network").none(true), py::arg("parameters"), py::arg("gradient"),
         py::arg("m"), py::arg("v"), py::arg("t"), py::arg("adam"), py::arg("penalty"), py::arg("threads") = 1);
+  m.def("initial_parameters", &initial_parameters, py::arg("network"), py::arg("seed"), py::arg("field"),
+        py::arg("dtype"));
   m.def("uniform", &uniform_draws, py::arg("seed"), py::arg("purpose"), py::arg("member"), py::arg("first"),
         py::arg("count"), py::arg("dtype"));
   m.def("epoch_order", &epoch_order, py::arg("seed"), py::arg("epoch"), py::arg("rows"));

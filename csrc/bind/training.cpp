@@ -29,12 +29,6 @@ void require_range(std::int64_t value, std::int64_t most, const char* name, cons
   throw py::value_error(std::string(name) + " must be between 1 and " + limit + ", got " + std::to_string(value));
 }
 
-void require_kernel(const NetworkShape& shape, const std::string& kernel) {
-  if (kernel == "reference") return;
-  cpu::ThreadPool alone(1);
-  cpu::make_kernel<float>(kernel, shape, cpu::active_level(), alone, 1);
-}
-
 template <class T, class Source>
 Values values(const Source& source) {
   return std::vector<T>(source.data(), source.data() + source.size());
@@ -121,7 +115,7 @@ Job::Job(const NetworkShape& shape_, py::array initial_, py::array train_x_, py:
   const double item = dtype == Dtype::float32 ? 4.0 : 8.0;
   const double activations = cpu::needs_blas(shape) ? 3.0 * static_cast<double>(batch_size * shape.width) : 0.0;
   require_memory(item * (kMostBytesPerParameter * static_cast<double>(size) + activations), "training this network");
-  require_kernel(shape, kernel);
+  if (kernel != "reference") cpu::kernel_for(kernel, shape);  // throws where there is none
 }
 
 py::list train_jobs(const std::vector<const Job*>& jobs, int threads, const py::object& report, double interval) {

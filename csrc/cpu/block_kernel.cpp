@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "cpu/buffer.hpp"
 #include "cpu/levels/table.hpp"
@@ -24,9 +25,20 @@ class BlockKernel final : public Kernel<T> {
       : shape_(shape), layout_(parameter_layout(shape)), functions_(table<T>(isa).block), pool_(pool),
         teams_(shape.shared ? std::min(kSharedTeams, shape.blocks()) : shape.blocks()), x_(shape.inputs * kTileRows),
         h1_(shape.blocks() * shape.width * kTileRows), h2_(shape.hidden_layers == 2 ? h1_.size() : 0),
+        units_(static_cast<std::size_t>(shape.blocks() * shape.width * shape.hidden_layers)),
         out_(shape.blocks() * kTileRows), residual_(kTileRows),
         scratch_(pool.threads() * functions_.scratch(shape.width)),
-        team_gradient_(shape.shared ? teams_ * layout_.size : 0) {}
+        team_gradient_(shape.shared ? teams_ * layout_.size : 0) {
+    const bool two = shape.hidden_layers == 2;
+    const std::int64_t tile = shape.width * kTileRows;
+    for (std::int64_t i = 0; i < shape.blocks(); ++i) {
+      std::int32_t* units = units_.data() + i * shape.width * shape.hidden_layers;
+      activations_.push_back({h1_.data() + i * tile,
+                              two ? h2_.data() + i * tile : nullptr,
+                              {units, 0},
+                              {two ? units + shape.width : nullptr, 0}});
+    }
+  }
 
   std::string_view name() const override { return "direct"; }
 
@@ -64,7 +76,7 @@ class BlockKernel final : public Kernel<T> {
     gather(tile);
     pool_.run(teams_, [&](std::int64_t team, int) {
       for_blocks(team, [&](std::int64_t i) {
-        functions_.forward(weights(parameters, i), block_x(i), block_h1(i), block_h2(i), out_.data() + i * kTileRows);
+        functions_.forward(weights(parameters, i), block_x(i), activations(i), out_.data() + i * kTileRows);
       });
     });
     for (int r = 0; r < kTileRows; ++r) residual_[r] = T(0);
@@ -87,7 +99,7 @@ class BlockKernel final : public Kernel<T> {
     for_blocks(team, [&](std::int64_t i) {
       const BlockGradient<T> g{at(target, layout_.w1, i), at(target, layout_.b1, i), at(target, layout_.w2, i),
                                at(target, layout_.b2, i), at(target, layout_.output, i)};
-      functions_.backward(weights(parameters, i), block_x(i), residual_.data(), block_h1(i), block_h2(i), scratch, g);
+      functions_.backward(weights(parameters, i), block_x(i), residual_.data(), activations(i), scratch, g);
     });
   }
 
@@ -101,9 +113,9 @@ class BlockKernel final : public Kernel<T> {
   void note_activity(Activity& activity) {
     for (std::int64_t i = 0; i < shape_.blocks(); ++i) {
       const std::int64_t unit = shape_.shared ? 0 : i * shape_.width;
-      functions_.activity(block_h1(i), shape_.width, activity.positive(0) + unit, activity.nonpositive(0) + unit);
+      functions_.activity(activations(i).h1, shape_.width, activity.positive(0) + unit, activity.nonpositive(0) + unit);
       if (shape_.hidden_layers == 1) continue;
-      functions_.activity(block_h2(i), shape_.width, activity.positive(1) + unit, activity.nonpositive(1) + unit);
+      functions_.activity(activations(i).h2, shape_.width, activity.positive(1) + unit, activity.nonpositive(1) + unit);
     }
   }
 
@@ -126,22 +138,21 @@ class BlockKernel final : public Kernel<T> {
             at(p, layout_.output, i)};
   }
   T* block_x(std::int64_t i) { return x_.data() + i * shape_.block_in * kTileRows; }
-  T* block_h1(std::int64_t i) { return h1_.data() + i * shape_.width * kTileRows; }
-  T* block_h2(std::int64_t i) {
-    return shape_.hidden_layers == 2 ? h2_.data() + i * shape_.width * kTileRows : nullptr;
-  }
+  BlockActivations<T>& activations(std::int64_t i) { return activations_[static_cast<std::size_t>(i)]; }
 
   NetworkShape shape_;
   ParameterLayout layout_;
   const BlockTileFunctions<T>& functions_;
   ThreadPool& pool_;
   std::int64_t teams_;
-  Buffer<T> x_;              // (inputs, kTileRows)
-  Buffer<T> h1_, h2_;        // (blocks, width, kTileRows)
-  Buffer<T> out_;            // (blocks, kTileRows)
-  Buffer<T> residual_;       // (kTileRows,)
-  Buffer<T> scratch_;        // a part per thread
-  Buffer<T> team_gradient_;  // (teams, layout.size), weight-shared networks only
+  Buffer<T> x_;                                   // (inputs, kTileRows)
+  Buffer<T> h1_, h2_;                             // (blocks, width, kTileRows)
+  std::vector<std::int32_t> units_;               // (blocks, hidden layers, width) lists of active units
+  std::vector<BlockActivations<T>> activations_;  // views of these, (blocks,)
+  Buffer<T> out_;                                 // (blocks, kTileRows)
+  Buffer<T> residual_;                            // (kTileRows,)
+  Buffer<T> scratch_;                             // a part per thread
+  Buffer<T> team_gradient_;                       // (teams, layout.size), weight-shared networks only
 };
 
 }  // namespace

@@ -19,19 +19,26 @@ std::vector<std::string> kernels_of(const NetworkShape& shape) {
   return {"direct"};
 }
 
-template <class T>
-std::unique_ptr<Kernel<T>> make_kernel(std::string_view kernel, const NetworkShape& shape, Isa isa, ThreadPool& pool,
-                                       std::int64_t batch) {
+std::string kernel_for(std::string_view kernel, const NetworkShape& shape) {
   const std::vector<std::string> available = kernels_of(shape);
-  const std::string wanted(kernel == "auto" ? std::string_view(available.front()) : kernel);
+  std::string wanted(kernel == "auto" ? std::string_view(available.front()) : kernel);
   if (std::find(available.begin(), available.end(), wanted) == available.end()) {
     std::string list = "'auto', 'reference'";
     for (const std::string& k : available) list += ", '" + k + "'";
     throw std::invalid_argument("kernel must be one of " + list + " for this network, got '" + wanted + "'");
   }
+  if (needs_blas(shape) && !blas::loaded()) {
+    throw std::runtime_error("a dense network needs OpenBLAS, which is not loaded");
+  }
+  return wanted;
+}
+
+template <class T>
+std::unique_ptr<Kernel<T>> make_kernel(std::string_view kernel, const NetworkShape& shape, Isa isa, ThreadPool& pool,
+                                       std::int64_t batch) {
+  const std::string wanted = kernel_for(kernel, shape);
   if (wanted == "piecewise_linear") return make_piecewise_linear_kernel<T>(shape, isa, pool, batch);
   if (!needs_blas(shape)) return make_block_kernel<T>(shape, isa, pool);
-  if (!blas::loaded()) throw std::runtime_error("a dense network needs OpenBLAS, which is not loaded");
   if (wanted == "active") return make_active_kernel<T>(shape, isa, pool, batch);
   return make_dense_kernel<T>(shape, isa, pool, batch);
 }

@@ -18,7 +18,11 @@ std::vector<std::string> kernels_of(const NetworkShape& shape);
 // Whether kernels of this shape need the BLAS.
 bool needs_blas(const NetworkShape& shape);
 
-// Throws std::invalid_argument where the network has no kernel of that name. batch: the most rows of one gradient.
+// The name of the kernel that `kernel`, a name or "auto", stands for. Throws std::invalid_argument where the network
+// has none of that name, std::runtime_error where it needs a BLAS that is not loaded.
+std::string kernel_for(std::string_view kernel, const NetworkShape& shape);
+
+// Throws as kernel_for does. batch: the most rows of one gradient.
 template <class T>
 std::unique_ptr<Kernel<T>> make_kernel(std::string_view kernel, const NetworkShape& shape, Isa isa, ThreadPool& pool,
                                        std::int64_t batch);

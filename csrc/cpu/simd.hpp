@@ -39,11 +39,22 @@ template <class T>
 inline __attribute__((always_inline)) Vec<T> broadcast(T value) {
   return value - Vec<T>{};
 }
+// Halves are added until one lane is left.
 template <class T>
 inline __attribute__((always_inline)) T lane_sum(Vec<T> v) {
-  T sum = v[0];
-  for (int i = 1; i < kLanes<T>; ++i) sum += v[i];
-  return sum;
+  constexpr int kSmall = 16 / static_cast<int>(sizeof(T));  // lanes of the smallest vector register
+  typedef T Small __attribute__((vector_size(16)));
+  Small part[PN_VECTOR_BYTES / 16];
+  __builtin_memcpy(&part, &v, sizeof v);
+  for (int parts = PN_VECTOR_BYTES / 32; parts >= 1; parts /= 2) {
+    for (int i = 0; i < parts; ++i) part[i] += part[i + parts];
+  }
+  T lanes[kSmall];
+  __builtin_memcpy(&lanes, &part[0], 16);
+  for (int count = kSmall / 2; count >= 1; count /= 2) {
+    for (int i = 0; i < count; ++i) lanes[i] += lanes[i + count];
+  }
+  return lanes[0];
 }
 
 }  // namespace

@@ -59,7 +59,7 @@ def reproduce(
         for known, experiment in experiments.EXPERIMENTS.items():
             typer.echo(f"{known:10} {experiment.title}")
         return
-    chosen = experiments.names() if name == ALL else [name]
+    chosen = experiments.running_order() if name == ALL else [name]
     path = out / experiments.STORE_NAME if store is None else store
     if dry_run:
         with bad_usage(), failures("the estimate failed"):

@@ -42,6 +42,9 @@ def sweep(
     ] = False,
     history: Annotated[bool, typer.Option(help="Store the losses of every epoch.")] = True,
     parameters: Annotated[bool, typer.Option(help="Store the best parameters.")] = False,
+    checkpoint_seconds: Annotated[
+        float, typer.Option(help="About how often a long run is put down, to go on from there; inf for never.")
+    ] = 60.0,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
 ) -> None:
     """Train everything that a file describes and the store does not have yet.
@@ -52,6 +55,8 @@ def sweep(
     with bad_usage(), failures(f"cannot read {str(file)!r}"):
         plan = pn.Sweep.from_toml(file)
         pn.train_ensemble([], threads, progress=False)  # checks the threads
+        if not checkpoint_seconds > 0.0:
+            raise ValueError(f"checkpoint_seconds must be above 0, got {checkpoint_seconds}")
     path = file.with_suffix(".sqlite") if store is None else store
     if dry_run:
         with failures("the estimate failed"):
@@ -59,7 +64,7 @@ def sweep(
         return
     try:
         with failures("the sweep failed"):
-            frame = plan.run(path, executor.value, not quiet, threads, history, parameters)
+            frame = plan.run(path, executor.value, not quiet, threads, history, parameters, checkpoint_seconds)
     except KeyboardInterrupt:
         raise fail(f"the sweep was interrupted; what was finished is in {str(path)!r}") from None
     failed = frame[frame["status"] == "failed"]

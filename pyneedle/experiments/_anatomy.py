@@ -113,9 +113,12 @@ def _analyse(session: "Session", protocol: Protocol, _: "Overlay | None") -> Ana
         differing = differences(protocol, PROTOCOLS["paper"], "GN", setting.penalty)
         for when, chosen in (("first", part["epoch"] == 1), ("last", part["last"])):
             share = part[chosen & (part["d"] == largest)]["mixed"].mean()
-            quantity = f"{label}: share of mixed units in layer {_LAYER} after the {when} epoch, d = {largest}"
+            quantity = f"{label}: share of mixed units, {when} epoch, d = {largest}"
             comparisons.append(Comparison(quantity, float(share), protocol=differing))
-    notes = ["The paper has no such numbers; the protocol column says how its own scale differs from this run's."]
+    notes = [
+        f"Units of hidden layer {_LAYER}, counted over the validation rows after an epoch. The paper has no such numbers; "
+        "the protocol says how its own scale differs from this run's."
+    ]
     return Analysis(pd.concat(frames, ignore_index=True), comparisons, notes=notes)
 
 
@@ -137,14 +140,13 @@ def _draw(analysis: Analysis, protocol: Protocol, _: "Overlay | None") -> "Figur
         _style.curve(errors, last["d"], last[TEST_ERROR], BLACK)
         errors.set_yscale("log")
         errors.set_xlabel("number of inputs $d$")
-        errors.set_xlim(inputs.get_xlim())
         for axes in (inputs, errors):
             axes.xaxis.set_major_locator(FixedLocator(_ticks(protocol.inputs("GN"))))
     grid[0, 0].set_ylabel("share of layer 2")
     grid[1, 0].set_ylabel("share of layer 2")
     grid[2, 0].set_ylabel("mean squared error")
     handles = grid[0, 0].get_legend_handles_labels()[0]
-    keys = [_style.line_key("test", _style.TEST), _style.line_key("train", _style.TRAIN)]
+    keys = _style.kind_keys(fits=False)
     figure.legend(handles=[*handles, *keys], loc="outside upper center", ncols=len(handles) + len(keys), frameon=False)
     return figure
 

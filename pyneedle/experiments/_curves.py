@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _TERM = {"square": "x_i^2", "quartic": "x_i^4", "cosine": r"\cos x_i"}
 TEST_ERROR, TRAIN_ERROR, PATH_NORM = "test_mse_original", "train_mse_original", "path_norm"
+_WHAT = {TEST_ERROR: "test error", PATH_NORM: "path norm"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +33,8 @@ class Curves:
     ----------
     series : tuple of Series
         The curves.
-    fitted : tuple of Series
-        Those to which a line is fitted; its published slope is that of the experiment's name for the first one.
+    fitted : mapping of Series to str
+        Those to which a line is fitted, with the name of the published slope in `NUMBERS`, "" where there is none.
     x : {"d", "train_rows"}
         Abscissa.
     y : {"test_mse_original", "path_norm"}
@@ -47,7 +48,7 @@ class Curves:
     """
 
     series: tuple[Series, ...]
-    fitted: tuple[Series, ...]
+    fitted: Mapping[Series, str]
     x: str = "d"
     y: str = TEST_ERROR
     target: "TargetName" = "square"
@@ -64,7 +65,7 @@ def curves_experiment(
         title=title,
         protocols=protocols,
         plan=partial(plan, curves),
-        analyse=partial(_analyse, name, curves, protocols["paper"]),
+        analyse=partial(_analyse, curves, protocols["paper"]),
         draw=partial(_draw, curves),
     )
 
@@ -97,21 +98,20 @@ def gap(runs: "pd.DataFrame") -> float:
 
 
 def _analyse(
-    name: str, curves: Curves, paper: Protocol, session: "Session", protocol: Protocol, overlay: "Overlay | None"
+    curves: Curves, paper: Protocol, session: "Session", protocol: Protocol, overlay: "Overlay | None"
 ) -> Analysis:
     frame = run(curves, session, protocol)
     fits: dict[str, PowerLaw] = {}
     comparisons = []
-    what = "path norm" if curves.y == PATH_NORM else "test error"
     against = "d" if curves.x == "d" else "training rows"
-    for i, series in enumerate(curves.fitted):
+    for series, number in curves.fitted.items():
         label = series.label(protocol)
         line = fit(curves, series, frame)
         if line is not None:
             fits[label] = line
-        quantity = f"{label}: slope of {what} against {against}"
+        quantity = f"{label}: slope of {_WHAT[curves.y]} against {against}"
         differing = differences(protocol, paper, series.network, series.penalty)
-        compared = compare_slope(name if i == 0 else "", line, differing, quantity)
+        compared = compare_slope(quantity, line, number, differing)
         comparisons.append(_with_overlay(compared, curves, series, protocol, overlay))
     if len(curves.series) > 1:
         comparisons += _ratios(curves, frame, protocol, paper)
@@ -151,7 +151,7 @@ def published_rows(overlay: "Overlay", curves: Curves, series: Series, protocol:
 
 
 def _ratios(curves: Curves, frame: "pd.DataFrame", protocol: Protocol, paper: Protocol) -> list[Comparison]:
-    """How many times larger the first curve's test error is than the others', at the largest d of both."""
+    """How many times larger the first curve's ordinate is than the others', at the largest d of both."""
     first = curves.series[0]
     lines = []
     for other in curves.series[1:]:
@@ -159,10 +159,10 @@ def _ratios(curves: Curves, frame: "pd.DataFrame", protocol: Protocol, paper: Pr
         at = max(set(a["d"]) & set(b["d"]), default=None)
         if at is None:
             continue
-        ratio = geometric_mean(a[a["d"] == at][TEST_ERROR]) / geometric_mean(b[b["d"] == at][TEST_ERROR])
+        ratio = geometric_mean(a[a["d"] == at][curves.y]) / geometric_mean(b[b["d"] == at][curves.y])
         lines.append(
             Comparison(
-                f"test error of {first.label(protocol)} / {other.label(protocol)}, d = {at}",
+                f"{_WHAT[curves.y]} of {first.label(protocol)} / {other.label(protocol)}, d = {at}",
                 ratio,
                 protocol=differences(protocol, paper, first.network, first.penalty),
             )
@@ -175,29 +175,23 @@ def _draw(curves: Curves, analysis: Analysis, protocol: Protocol, overlay: "Over
     axes = figure.add_subplot()
     keys = []
     for series in curves.series:
-        part = series.rows(analysis.frame)
+        part, line = series.rows(analysis.frame), analysis.fits.get(series.label(protocol))
         if curves.y == TEST_ERROR:
             _style.curve(axes, part[curves.x], part[TRAIN_ERROR], series.look, train=True)
         _style.curve(axes, part[curves.x], part[curves.y], series.look)
-        keys.append(_style.key(series.look, series.label(protocol)))
-    if curves.y == TEST_ERROR:
-        keys += [_style.line_key("test", _style.TEST), _style.line_key("train", _style.TRAIN)]
-    for series in curves.fitted:
-        line = analysis.fits.get(series.label(protocol))
+        keys.append(_style.key(series.look, series.label(protocol), line))
         if line is not None:
             _style.fitted(axes, line, series.look)
-            whose = f"{series.label(protocol)}: " if len(curves.fitted) > 1 else ""
-            keys.append(_style.line_key(f"{whose}slope {line}", _style.FIT, series.look.colour, 1.7))
+    keys += _style.kind_keys(bool(analysis.fits), "test" if curves.y == TEST_ERROR else "")
     ticks = analysis.frame["d"].tolist()
     if overlay is not None and curves.x == "d" and curves.y == TEST_ERROR:
-        others: set[int] = set()
         for series in curves.series:
             rows = published_rows(overlay, curves, series, protocol)
-            _style.overlaid(axes, rows["d"], rows[TEST_ERROR], series.look)
-            ticks += rows["d"].tolist()
-            others |= set(rows["n_samples"])
-        if others:
-            keys.append(_style.marker_key(f"published, test, $N = {_style.power(others)}$"))
+            if len(rows):
+                _style.overlaid(axes, rows["d"], rows[TEST_ERROR], series.look)
+                ticks += rows["d"].tolist()
+                size = _style.power(rows["n_samples"])
+                keys.append(_style.overlay_key(series.look, f"{series.name}, published, $N = {size}$"))
     _style.log_axes(axes, ticks if curves.x == "d" else None)
     axes.set_xlabel("number of inputs $d$" if curves.x == "d" else "training rows $0.64\\,N$")
     axes.set_ylabel(ordinate(curves.y, curves.target))

@@ -33,8 +33,9 @@ class Comparison:
         The published value, where there is one.
     source : str
         Where it was published.
-    protocol : str
-        "same", or what of the protocol differs: the values of this run, with the paper's in brackets.
+    protocol : tuple of str, or str
+        What of the protocol differs: values of this run, with the paper's in brackets; empty where nothing does. A text
+        where there is nothing to compare.
     """
 
     quantity: str
@@ -42,7 +43,7 @@ class Comparison:
     error: float = float("nan")
     published: float | None = None
     source: str = ""
-    protocol: str = ""
+    protocol: tuple[str, ...] | str = ()
 
 
 @dataclass(frozen=True)
@@ -104,12 +105,9 @@ class Experiment(Generic[P]):
     remark: str = ""
 
 
-def compare_slope(name: str, fit: PowerLaw | None, protocol: str, quantity: str | None = None) -> Comparison:
-    """The line of the table for a fitted slope and its published number, which is that of an experiment's name."""
-    published = NUMBERS.get(name)
-    if quantity is None:
-        assert published is not None
-        quantity = published.quantity
+def compare_slope(quantity: str, fit: PowerLaw | None, number: str, protocol: tuple[str, ...]) -> Comparison:
+    """The line of the table for a fitted slope and its published number; "" where there is none."""
+    published = NUMBERS.get(number)
     return Comparison(
         quantity=quantity,
         value=float("nan") if fit is None else fit.slope,

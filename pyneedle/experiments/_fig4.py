@@ -27,7 +27,7 @@ _DECAY = 0.03
 # The program shows one run; so does this, the first.
 _PAPER = Protocol(d=(20,), n_samples=(1000,), epochs=1000, repeats=1)
 PROTOCOLS: Mapping[PresetName, Protocol] = {
-    "quick": replace(_PAPER, alpha=20, epochs=300),
+    "quick": replace(_PAPER, alpha=20),
     "laptop": _PAPER,
     "paper": _PAPER,
 }
@@ -104,13 +104,13 @@ def _draw(analysis: Analysis, protocol: Protocol, _: "Overlay | None") -> "Figur
         for split, dash in (("train", _style.TRAIN), ("validation", _style.TEST)):
             epoch, loss = _thinned(shown["epoch"].to_numpy(), shown[f"{split}_mse_original"].to_numpy())
             axes.plot(epoch, loss, linestyle=dash, color=part.look.colour, linewidth=1.2)
-            at = np.linspace(0, len(epoch) - 1, 9).astype(int)[1:]
+            at = np.linspace(0, len(epoch) - 1, 10).astype(int)[1:-1]
             axes.plot(
                 epoch[at], loss[at], part.look.marker, color=part.look.colour, markersize=3.6,
                 markerfacecolor="none" if split == "train" else part.look.colour, markeredgewidth=0.7,
             )  # fmt: skip
         keys.append(_style.key(part.look, part.label))
-    keys += [_style.line_key("validation", _style.TEST), _style.line_key("train", _style.TRAIN)]
+    keys += _style.kind_keys(fits=False, test="validation")
     axes.axvline(protocol.epochs, color="0.6", linewidth=0.8)
     axes.set_yscale("log")
     axes.set_xlim(0, 2 * protocol.epochs)

@@ -4,11 +4,11 @@ from pyneedle.experiments._curves import Curves, curves_experiment
 from pyneedle.experiments._experiment import Experiment
 from pyneedle.experiments._presets import AGAINST_D
 from pyneedle.experiments._protocol import Protocol
-from pyneedle.experiments._series import GREEN, NETWORKS, Series
+from pyneedle.experiments._series import GN, GREEN, NETWORKS, Series
 
 
 def _declare(name: str, what: str, series: Series) -> Experiment[Protocol]:
-    curves = Curves(series=(series, *NETWORKS), fitted=(series, NETWORKS[0]))
+    curves = Curves(series=(series, *NETWORKS), fitted={series: name, GN: "fig5a"})
     return curves_experiment(name, f"errors of GN with {what} against d, beside GN, LCN and LN", curves, AGAINST_D)
 
 

@@ -1,6 +1,7 @@
 """Figure 8: the first weight matrix of GN without and with penalties, and of LN embedded into GN."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ from pyneedle._embedding import embed
 from pyneedle._networks import NetworkName
 from pyneedle.experiments import _style
 from pyneedle.experiments._experiment import Analysis, Comparison, Experiment
+from pyneedle.experiments._presets import AGAINST_D
 from pyneedle.experiments._protocol import PresetName, Protocol, differences
 from pyneedle.experiments._series import PenaltyName, penalty_label
 from pyneedle.sweep import Cell, Sweep
@@ -26,9 +28,10 @@ _GROUP = 10
 _SMALL = 1e-2
 _PENALTIES: tuple[PenaltyName, ...] = ("none", "l1", "l2", "path-norm")
 PROTOCOLS: Mapping[PresetName, Protocol] = {
-    "quick": Protocol(d=(16,), n_samples=(10_000,), epochs=150, repeats=1, alpha=20, l1=1e-7),
-    "laptop": Protocol(d=(32,), n_samples=(10_000,), epochs=300, repeats=1),
-    "paper": Protocol(d=(32,), n_samples=(100_000,), epochs=1000, repeats=1),
+    # Where its d is among those of the figures against d, these are some of their runs.
+    "quick": replace(AGAINST_D["quick"], d=(16,), repeats=1),
+    "laptop": Protocol(d=(32,), n_samples=(10_000,), epochs=300, repeats=1, l1=1e-7, l2=1e-6),
+    "paper": replace(AGAINST_D["paper"], d=(32,), repeats=1),
 }
 
 
@@ -99,7 +102,8 @@ def _draw(analysis: Analysis, protocol: Protocol, _: "Overlay | None") -> "Figur
         one.set_xticks(sorted({1, d // 4, d // 2, 3 * d // 4, d} - {0}))
     axes[0].set_ylabel("unit of the first hidden layer")
     bar = figure.colorbar(drawn, ax=list(axes), fraction=0.025, pad=0.01)
-    bar.set_label(r"$\max\,|W_1|$ of ten units, relative to the largest")
+    bar.set_ticks([_SMALL, 0.1, 1.0], labels=[f"≤ {_SMALL:g}", "0.1", "1"])
+    bar.set_label(r"$\max\,|W_1|$ of ten units, relative to the matrix's largest")
     return figure
 
 
@@ -112,5 +116,6 @@ EXPERIMENTS = (
         analyse=_analyse,
         draw=_draw,
         parameters=True,
+        remark="Runs that a store has without their best parameters are made again; `all` makes these first.",
     ),
 )

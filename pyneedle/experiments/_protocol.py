@@ -77,8 +77,8 @@ class Protocol:
         return penalty
 
 
-def differences(this: Protocol, paper: Protocol, network: str = "GN", penalty: str = "none") -> str:
-    """What of a protocol differs from the paper's for a network and a penalty: the values, the paper's in brackets."""
+def differences(this: Protocol, paper: Protocol, network: str = "GN", penalty: str = "none") -> tuple[str, ...]:
+    """What of a protocol differs from the paper's for a network and a penalty: each value, the paper's in brackets."""
     parts = []
     for name, got, wanted in (
         ("d", this.inputs(network), paper.inputs(network)),
@@ -92,7 +92,7 @@ def differences(this: Protocol, paper: Protocol, network: str = "GN", penalty: s
     ours, theirs = this.penalty(penalty), paper.penalty(penalty)
     if ours is not None and theirs is not None and ours != theirs:
         parts.append(f"λ {strength(ours)} ({strength(theirs)})")
-    return "; ".join(parts) if parts else "same"
+    return tuple(parts)
 
 
 def strength(penalty: Penalty) -> str:

@@ -42,14 +42,14 @@ _KINDS = (
     (
         "implicit",
         "implicit",
-        Curves(series=(GN,), fitted=(GN,)),
-        Curves(series=(GN,), fitted=(GN,), x="train_rows"),
+        Curves(series=(GN,), fitted={GN: ""}),
+        Curves(series=(GN,), fitted={GN: ""}, x="train_rows"),
     ),
     (
         "l1",
         "L1",
-        Curves(series=(_L1,), fitted=(_L1,)),
-        Curves(series=(_L1,), fitted=(_L1,), x="train_rows", visible_gap=True),
+        Curves(series=(_L1,), fitted={_L1: ""}),
+        Curves(series=(_L1,), fitted={_L1: ""}, x="train_rows", visible_gap=True),
     ),
 )
 
@@ -77,7 +77,7 @@ def _analyse(session: "Session", protocol: RatesProtocol, _: "Overlay | None") -
     ]
     for name, label, by_d, by_n in _KINDS:
         lines: dict[str, PowerLaw | None] = {}
-        differing = []
+        differing: list[tuple[str, ...] | str] = []
         for rate, curves, part, wanted in (("b1", by_d, protocol, paper), ("b2", by_n, protocol.rows, paper.rows)):
             series = curves.series[0]
             frame = _curves.run(curves, session, part)
@@ -87,10 +87,10 @@ def _analyse(session: "Session", protocol: RatesProtocol, _: "Overlay | None") -
                 fits[f"{label} {rate}"] = line
             differing.append(differences(part, wanted, series.network, series.penalty))
         values = _rates(lines["b1"], lines["b2"])
-        texts = (differing[0], differing[1], "as b1 and b2")
-        for (rate, (value, error)), text in zip(values.items(), texts, strict=True):
+        protocols = (*differing, "as b1 and b2")
+        for (rate, (value, error)), differs in zip(values.items(), protocols, strict=True):
             number = NUMBERS[f"rates.{name}.{rate}"]
-            comparisons.append(Comparison(f"{label}: {rate}", value, error, number.value, number.source, text))
+            comparisons.append(Comparison(f"{label}: {rate}", value, error, number.value, number.source, differs))
     note = (
         "gap ~ d^b1 / n^b2 and gamma = b1 / b2. b1 and b2 are fitted to the test errors: implicit those of figures 5a "
         "and 9b, L1 those of figures 6a and 11a. The error of gamma is that of a quotient of independent numbers."
@@ -119,16 +119,15 @@ def _draw(analysis: Analysis, protocol: RatesProtocol, _: "Overlay | None") -> "
             rows = frame[(frame["rate"] == rate) & (frame["regularisation"] == label)]
             _style.curve(axes, rows[x], rows[_curves.TRAIN_ERROR], series.look, train=True)
             _style.curve(axes, rows[x], rows[_curves.TEST_ERROR], series.look)
-            keys.append(_style.key(series.look, series.label(protocol if rate == "b1" else protocol.rows)))
             line = analysis.fits.get(f"{label} {rate}")
+            keys.append(_style.key(series.look, series.label(protocol if rate == "b1" else protocol.rows), line))
             if line is not None:
                 _style.fitted(axes, line, series.look)
-                keys.append(_style.line_key(f"slope {line}", _style.FIT, series.look.colour, 1.7))
         _style.log_axes(axes, analysis.frame[analysis.frame["rate"] == "b1"]["d"].tolist() if x == "d" else None)
         axes.set_xlabel("number of inputs $d$" if x == "d" else r"training rows $n = 0.64\,N$")
         if column == 0:
             axes.set_ylabel(_curves.ordinate(_curves.TEST_ERROR))
-        keys += [_style.line_key("test", _style.TEST), _style.line_key("train", _style.TRAIN)] if column else []
+        keys += _style.kind_keys() if column else []
         d = protocol.rows.d[0]
         size = f"$N = {_style.power(protocol.n_samples)}$" if column == 0 else f"$d = {d}$"
         axes.set_title(f"({'ab'[column]}) {size}", loc="left")

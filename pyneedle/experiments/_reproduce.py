@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyneedle import _checks, _native
+from pyneedle import _checks, _files, _native
 from pyneedle.experiments import _registry, _style, _tables
 from pyneedle.experiments._experiment import Comparison, Experiment
 from pyneedle.experiments._protocol import PRESETS, PresetName, Protocol
@@ -43,7 +43,7 @@ class Result:
     notes : list of str
         What a reader of the table must know.
     files : list of Path
-        That were written: PNG, SVG, CSV of the runs, CSV of the table.
+        That were written: PNG, SVG, CSV of the runs, CSV of the table, Markdown of picture and table.
     store : Path
         Where the runs are.
     """
@@ -80,7 +80,7 @@ def reproduce(
     preset : {"quick", "laptop", "paper"} or Protocol
         The scale.
     out : path-like
-        The folder for the files NAME-PRESET.png, .svg, .csv and NAME-PRESET-table.csv; made where there is none.
+        The folder for the files NAME-PRESET.png, .svg, .csv, -table.csv and .md; made where there is none.
     store : path-like, optional
         The runs. Default: runs.sqlite in `out`.
     published : path-like, optional
@@ -115,7 +115,8 @@ def reproduce(
     runs, table = Path(f"{stem}.csv"), Path(f"{stem}-table.csv")
     write_csv(analysis.frame, runs)
     write_csv(_tables.comparison_frame(analysis.comparisons), table)
-    return Result(
+    text = Path(f"{stem}.md")
+    result = Result(
         name=name,
         title=experiment.title,
         preset=label,
@@ -123,9 +124,12 @@ def reproduce(
         fits=analysis.fits,
         comparisons=analysis.comparisons,
         notes=analysis.notes,
-        files=[*files, runs, table],
+        files=[*files, runs, table, text],
         store=path,
     )
+    with _files.replacing(text) as file:
+        file.write(_tables.markdown(result).encode())
+    return result
 
 
 def plan(names: "Iterable[str]", preset: PresetName | Protocol = "quick") -> Sweep:

@@ -19,13 +19,18 @@ _PENALTY_LABELS = {"none": "no penalty", "l1": "L1", "l2": "L2", "path-norm": "p
 
 @dataclass(frozen=True)
 class Look:
-    """Colour and marker of a curve: shades differ in grey, too; dashes say whether it is of training or test."""
+    """Colour and markers of a curve, `cross` for others' results: in grey these and the shades tell curves apart.
+
+    Dashes say whether a curve is of training or test.
+    """
 
     colour: str
     marker: str
+    cross: str = "x"
 
 
-BLACK, ORANGE, BLUE, GREEN = Look("#000000", "o"), Look("#d9730d", "^"), Look("#7fa8c9", "s"), Look("#4b7f31", "D")
+BLACK, GREEN = Look("#000000", "o"), Look("#4b7f31", "D", "+")
+ORANGE, BLUE = Look("#d9730d", "^", "2"), Look("#7fa8c9", "s", "1")
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,13 @@ class Series:
     look: Look = field(repr=False)
     penalty: PenaltyName = "none"
 
+    @property
+    def name(self) -> str:
+        """The network, and the kind of penalty if there is one."""
+        return self.network if self.penalty == "none" else f"{self.network}, {_PENALTY_LABELS[self.penalty]}"
+
     def label(self, protocol: Protocol) -> str:
-        """For legends."""
+        """For legends: with the strength of the penalty."""
         return self.network if self.penalty == "none" else f"{self.network}, {penalty_label(protocol, self.penalty)}"
 
     def sweep(self, protocol: Protocol, target: "TargetName" = "square", batch: str | int = "ratio") -> Sweep:

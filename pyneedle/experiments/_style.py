@@ -88,7 +88,7 @@ def curve(axes: Axes, x: "pd.Series[float]", y: "pd.Series[float]", look: Look, 
 
 def overlaid(axes: Axes, x: "pd.Series[float]", y: "pd.Series[float]", look: Look) -> None:
     """Results of others: crosses."""
-    axes.plot(x, y, "x", color=look.colour, markersize=3.4, markeredgewidth=0.7, alpha=0.7)
+    axes.plot(x, y, look.cross, color=look.colour, markersize=4.0, markeredgewidth=0.7, alpha=0.8)
 
 
 def fitted(axes: Axes, fit: PowerLaw, look: Look) -> None:
@@ -97,8 +97,9 @@ def fitted(axes: Axes, fit: PowerLaw, look: Look) -> None:
     axes.plot(x, fit(x), linestyle=FIT, color=look.colour, linewidth=1.7)
 
 
-def key(look: Look, label: str) -> Line2D:
-    """The entry of a legend for a curve."""
+def key(look: Look, label: str, line: PowerLaw | None = None, name: str = "slope") -> Line2D:
+    """The entry of a legend for a curve, with the slope of its fitted line."""
+    label += "" if line is None else typeset(f"\n{name} {line}")
     return Line2D(
         [], [], color=look.colour, linestyle="-", linewidth=1.3, marker=look.marker, markersize=4.0, label=label
     )
@@ -114,9 +115,17 @@ def typeset(text: str) -> str:
     return re.sub(r"(?<= )-(?=\d)", "−", text)
 
 
-def marker_key(label: str, marker: str = "x") -> Line2D:
-    """The entry of a legend for points."""
-    return Line2D([], [], color="0.25", linestyle="none", marker=marker, markersize=4.0, label=label)
+def overlay_key(look: Look, label: str) -> Line2D:
+    """The entry of a legend for results of others."""
+    return Line2D(
+        [], [], color=look.colour, linestyle="none", marker=look.cross, markersize=4.5, markeredgewidth=0.8, label=label
+    )
+
+
+def kind_keys(fits: bool = True, test: str = "test", train: str = "train") -> list[Line2D]:
+    """The entries of a legend for the kinds of lines."""
+    kinds = [line_key(test, TEST), line_key(train, TRAIN)] if test else []
+    return [*kinds, line_key("fitted", FIT, width=1.7)] if fits else kinds
 
 
 def legend(axes: Axes, handles: list[Line2D]) -> None:

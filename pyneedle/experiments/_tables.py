@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
 from pyneedle.experiments._experiment import Comparison
@@ -13,28 +13,75 @@ if TYPE_CHECKING:
 
     from pyneedle.experiments._reproduce import Result
 
+_NOTHING = "–"  # noqa: RUF001
+# Below this an error or a share has more digits than three behind the point.
+_SMALL = 0.01
+_SAME, _DIFFERENT = "same", "different"
+_COLUMNS = ("quantity", "published", "this run", "protocol")
+
+
+@dataclass(frozen=True)
+class Table:
+    """The lines of a table as text.
+
+    Attributes
+    ----------
+    protocol : str
+        What all lines that have a protocol differ in from the paper's; empty where that is nothing.
+    rows : list of tuple of str
+        Quantity, published value, this run's value, protocol.
+    """
+
+    protocol: str
+    rows: list[tuple[str, str, str, str]]
+
+
+def make_table(comparisons: Sequence[Comparison]) -> Table:
+    """What the lines' protocols share stands once, above them."""
+    protocols = [line.protocol for line in comparisons if not isinstance(line.protocol, str)]
+    common = [part for part in protocols[0] if all(part in other for other in protocols)] if protocols else []
+    rows = [
+        (line.quantity, _published(line), value_text(line), _protocol(line.protocol, common)) for line in comparisons
+    ]
+    return Table(f"Protocol of this run (of the paper): {'; '.join(common)}." if common else "", rows)
+
 
 def comparison_frame(comparisons: Sequence[Comparison]) -> "pd.DataFrame":
-    """The lines as a DataFrame."""
+    """The lines as a DataFrame, each with all of its protocol."""
     import pandas as pd
 
     columns = [f.name for f in fields(Comparison)]
-    return pd.DataFrame.from_records([asdict(line) for line in comparisons], columns=columns)
+    records = [{**asdict(line), "protocol": _whole(line.protocol)} for line in comparisons]
+    return pd.DataFrame.from_records(records, columns=columns)
+
+
+def markdown(result: "Result") -> str:
+    """The picture, the table and the notes, as a piece of a Markdown document."""
+    table = make_table(result.comparisons)
+    picture = next(path.name for path in result.files if path.suffix == ".png")
+    lines = [f"### {result.name}: {result.title}", f"![{result.title}]({picture})", f"Preset `{result.preset}`."]
+    lines[-1] += f" {table.protocol}" * bool(table.protocol)
+    cells = [_COLUMNS, ("---", "---:", "---:", "---"), *table.rows]
+    lines.append("\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in cells))
+    return "\n\n".join([*lines, *result.notes]) + "\n"
 
 
 def print_result(result: "Result", console: "Console") -> None:
     """Print the table, the notes and the names of the files."""
-    from rich.table import Table
+    from rich import box
+    from rich.table import Table as Printed
 
-    table = Table(title=f"{result.name}: {result.title} (preset {result.preset})", title_justify="left")
-    table.add_column("quantity")
-    table.add_column("published", justify="right")
-    table.add_column("this run", justify="right", no_wrap=True)
-    table.add_column("protocol: this run (paper)")
-    for line in result.comparisons:
-        published = "–" if line.published is None else f"{line.published:.3f}\n{line.source}"  # noqa: RUF001
-        table.add_row(line.quantity, published, value_text(line), line.protocol)
-    console.print(table)
+    table = make_table(result.comparisons)
+    console.print(f"{result.name}: {result.title} (preset {result.preset})")
+    if table.protocol:
+        console.print(table.protocol)
+    printed = Printed(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in _COLUMNS:
+        right = name in ("published", "this run")
+        printed.add_column(name, justify="right" if right else "left", no_wrap=name == "this run")
+    for row in table.rows:
+        printed.add_row(*row)
+    console.print(printed)
     for note in result.notes:
         console.print(note)
     console.print("wrote " + ", ".join(str(path) for path in result.files), soft_wrap=True)
@@ -43,9 +90,29 @@ def print_result(result: "Result", console: "Console") -> None:
 def value_text(line: Comparison) -> str:
     """A value with its standard error."""
     if line.value is None:
-        return "–"  # noqa: RUF001
+        return _NOTHING
     if math.isnan(line.value):
         return "too few points"
-    if line.value >= 100.0:
-        return f"{line.value:.0f}"
+    if line.value >= 10.0 and math.isnan(line.error):
+        return f"{line.value:.{0 if line.value >= 100.0 else 1}f}"
+    if abs(line.value) < _SMALL and math.isnan(line.error):
+        return f"{line.value:.2g}".replace("e-0", "e-")
     return f"{line.value:.3f}" + ("" if math.isnan(line.error) else f" ± {line.error:.3f}")
+
+
+def _published(line: Comparison) -> str:
+    return _NOTHING if line.published is None else f"{line.published:.3f} ({line.source})"
+
+
+def _protocol(protocol: tuple[str, ...] | str, common: Sequence[str]) -> str:
+    """Same or different, and what is not said above the table."""
+    if isinstance(protocol, str):
+        return protocol
+    own = [part for part in protocol if part not in common]
+    if own:
+        return f"{_DIFFERENT}: {'; '.join(own)}"
+    return _DIFFERENT if protocol else _SAME
+
+
+def _whole(protocol: tuple[str, ...] | str) -> str:
+    return protocol if isinstance(protocol, str) else "; ".join(protocol) or _SAME

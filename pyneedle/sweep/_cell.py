@@ -4,10 +4,10 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
-from pyneedle import _checks, _datasets
+from pyneedle import _checks, _datasets, _networks
 from pyneedle._datasets import Dataset, Sort
 from pyneedle._networks import (
     Activation,
@@ -31,6 +31,8 @@ _CONTENT_VERSION = 1
 # SQLite's integers have a sign.
 _LARGEST_SEED = 2**63 - 1
 _HASH_DIGITS = 32
+_ADAM = Adam()
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 _KERNELS = ("auto", "direct", "piecewise_linear", "active", "reference")
 
 
@@ -99,7 +101,7 @@ class Cell:
     data_seed: int = 0
     batch: str | int = "ratio"
     penalty: Penalty | None = None
-    optimizer: Adam = field(default_factory=Adam)
+    optimizer: Adam = _ADAM
     epochs: int = 1000
     repeat: int = 0
     shuffle: bool = True
@@ -117,11 +119,12 @@ class Cell:
         for name in ("data_seed", "repeat"):
             seed = _checks.integer(name, getattr(self, name), minimum=0, maximum=_LARGEST_SEED)
             object.__setattr__(self, name, seed)
+        _checks.choice("activation", self.activation, ("relu", "tanh", "sigmoid"))
         _checks.choice("sort", self.sort, ("abs", "value", "none"))
         _checks.choice("init", self.init, ("paper", "glorot"))
         _checks.choice("kernel", self.kernel, _KERNELS)
         _checks.choice("device", self.device, ("cpu", "cuda"))
-        object.__setattr__(self, "dtype", _checks.float_dtype("dtype", self.dtype).name)
+        object.__setattr__(self, "dtype", _checks.dtype_name(_checks.float_dtype("dtype", self.dtype)))
         object.__setattr__(self, "shuffle", _checks.flag("shuffle", self.shuffle))
         if not isinstance(self.optimizer, Adam):
             raise TypeError(f"optimizer must be an Adam, got {self.optimizer!r}")
@@ -133,14 +136,14 @@ class Cell:
         self._check_batch()
 
     def _check_network(self) -> None:
-        names = (*_make_network(self).kernels, "auto")
+        names = (*_networks.kernels(self.make_network()), "auto")
         # "active" and "piecewise_linear" may be kernels that this build does not have.
         if self.kernel not in names:
             listed = ", ".join(map(repr, sorted(names)))
             raise ValueError(f"kernel must be one that this {self.network} has ({listed}), got {self.kernel!r}")
 
     def _check_batch(self) -> None:
-        rows = _datasets.split_counts(self.n_samples, _datasets.PAPER_SPLIT)[0]
+        rows = self.train_rows
         if isinstance(self.batch, str):
             if self.batch != "ratio":
                 raise ValueError(f"batch must be 'ratio' or a number of rows, got {self.batch!r}")
@@ -152,7 +155,7 @@ class Cell:
             )
         object.__setattr__(self, "batch", size)
 
-    @property
+    @functools.cached_property
     def batch_size(self) -> int:
         """Rows of a step."""
         if isinstance(self.batch, int):
@@ -162,7 +165,7 @@ class Cell:
     @property
     def train_rows(self) -> int:
         """Rows of the training split."""
-        return _datasets.split_counts(self.n_samples, _datasets.PAPER_SPLIT)[0]
+        return _datasets.paper_counts(self.n_samples)[0]
 
     @property
     def steps(self) -> int:
@@ -185,7 +188,8 @@ class Cell:
 
         The batch is the number of rows, so that "ratio" and the number that it stands for are one cell.
         """
-        plain = {name: getattr(self, name) for name in _FIELDS}
+        own = vars(self)
+        plain = {name: own[name] for name in _FIELDS}
         plain["batch"] = self.batch_size
         plain["penalty"] = None if self.penalty is None else [self.penalty.kind, self.penalty.strength]
         plain["optimizer"] = dict(vars(self.optimizer))
@@ -210,10 +214,14 @@ class Cell:
         return cls(penalty=cost, optimizer=optimizer, **values)
 
     @functools.cached_property
+    def canonical(self) -> str:
+        """The canonical JSON of `content`: one text for equal cells."""
+        return _CANONICAL.encode(self.content)
+
+    @functools.cached_property
     def id(self) -> str:
         """The hash: 32 hexadecimal digits of the SHA-256 of the canonical JSON of `content`."""
-        text = json.dumps(self.content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:_HASH_DIGITS]
+        return hashlib.sha256(self.canonical.encode()).hexdigest()[:_HASH_DIGITS]
 
     @property
     def label(self) -> str:
@@ -225,7 +233,7 @@ class Cell:
 
     def make_network(self) -> Network:
         """The network."""
-        return _make_network(self)
+        return _make_network(self.network, self.d, self.alpha, self.hidden_layers, self.activation, self.block_in)
 
     def make_dataset(self) -> Dataset:
         """Draw the data."""
@@ -262,8 +270,11 @@ class Cell:
 _FIELDS = tuple(f.name for f in fields(Cell))
 
 
-def _make_network(cell: Cell) -> Network:
-    if cell.network == "GN":
-        return GlobalNetwork(cell.d, cell.alpha, cell.hidden_layers, cell.activation)
-    kind = LocalNetwork if cell.network == "LN" else LocallyConnectedNetwork
-    return kind(cell.d, cell.alpha, cell.hidden_layers, cell.activation, cell.block_in)
+@functools.lru_cache(maxsize=1024)
+def _make_network(
+    name: NetworkName, d: int, alpha: int, hidden_layers: int, activation: Activation, block_in: int
+) -> Network:
+    if name == "GN":
+        return GlobalNetwork(d, alpha, hidden_layers, activation)
+    kind = LocalNetwork if name == "LN" else LocallyConnectedNetwork
+    return kind(d, alpha, hidden_layers, activation, block_in)

@@ -4,7 +4,6 @@ from typing import TypeAlias
 
 import numpy as np
 
-from pyneedle import _datasets
 from pyneedle.sweep._cell import Cell
 
 Shape: TypeAlias = tuple[object, ...]
@@ -15,9 +14,13 @@ _GUESSED_STEP_SECONDS = 20e-6
 # The measured speeds of a shape are averaged over its runs, the newest with this weight.
 _NEWEST = 0.5
 
-# Per parameter: parameters, best ones, two moments, gradient, one spare; then best and last as float64 and as results.
-_ARRAYS_PER_PARAMETER = 8
-_BYTES_PER_PARAMETER = 16
+# Vectors of the parameters' size: parameters, best ones, two moments, gradient; a kernel's rows of W2; initial ones;
+# best, last and moments as results, and the four of the state that a segment goes on from. The peak of a GN's resident
+# memory (d = 40) was 9.1 such vectors in one piece, and 13.1 (direct) to 15.0 (active) with checkpoints, a batch's
+# scratch included.
+_ARRAYS_PER_PARAMETER = 15
+# A kernel has room for so many rows where the errors are computed, however small the batch was.
+_LEAST_ROWS = 1024
 # Per epoch and layer: losses and counts, twice while they are handed over.
 _BYTES_PER_EPOCH = 128
 # Per point, what a kernel keeps beside the data: its cell on a grid, an order of rows.
@@ -51,9 +54,9 @@ def run_bytes(cell: Cell) -> int:
     """Memory of a run beside its data set, estimated from above."""
     network = cell.make_network()
     item = np.dtype(cell.dtype).itemsize
-    parameters = network.parameter_count * (_ARRAYS_PER_PARAMETER * item + _BYTES_PER_PARAMETER)
+    parameters = network.parameter_count * _ARRAYS_PER_PARAMETER * item
     units = network.width * network.blocks * cell.hidden_layers
-    rows = max(cell.batch_size, 4096)
+    rows = max(cell.batch_size, _LEAST_ROWS)
     # Only a dense network keeps the activations of a batch; the others work on a tile.
     activations = 3 * rows * units * item if network.blocks == 1 else rows * item
     points = cell.n_samples * (cell.d * _BYTES_PER_POINT + 16)
@@ -95,8 +98,3 @@ class Speeds:
         if measured is not None:
             return measured
         return _GUESSED_STEP_SECONDS + step_flops(cell) / _GUESSED_FLOPS
-
-
-def rows_of(cell: Cell) -> tuple[int, int, int]:
-    """(train, validation, test) rows."""
-    return _datasets.split_counts(cell.n_samples, _datasets.PAPER_SPLIT)

@@ -1,8 +1,9 @@
 """The loop that drives a sweep: hands cells to an executor and stores what comes back."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pyneedle._training import check_device
 from pyneedle.sweep._cell import Cell
@@ -11,6 +12,9 @@ from pyneedle.sweep._cost import Speeds
 from pyneedle.sweep._executor import Executor, Job
 from pyneedle.sweep._outcome import Keep, Outcome
 from pyneedle.sweep._store import Store
+
+if TYPE_CHECKING:
+    from pyneedle.sweep._progress import Display
 
 ExecutorName = Literal["local", "ray"]
 EXECUTORS: tuple[ExecutorName, ...] = ("local", "ray")
@@ -74,12 +78,9 @@ def drive(cells: Sequence[Cell], store: Store, settings: Settings) -> None:
     speeds = Speeds()
     job = Job(missing, settings.keep, settings.threads, speeds, checkpoints)
     left = len(missing)
-    # Not at the top: it imports rich, which a worker of a cluster has no use for.
-    from pyneedle.sweep._progress import Display
-
     with (
         make_executor(settings.executor, job) as executor,
-        Display(len(cells) - left, missing, speeds, settings.threads, settings.progress) as display,
+        _display(len(cells) - left, job, settings.progress) as display,
     ):
 
         def collect(timeout: float) -> None:
@@ -90,7 +91,8 @@ def drive(cells: Sequence[Cell], store: Store, settings: Settings) -> None:
             for outcome in outcomes:
                 _learn(speeds, outcome)
             _remove_checkpoints(checkpoints, outcomes, store)
-            display.update(outcomes, executor.members())
+            if display is not None:
+                display.update(outcomes, executor.members())
 
         try:
             while left:
@@ -99,6 +101,15 @@ def drive(cells: Sequence[Cell], store: Store, settings: Settings) -> None:
             executor.stop()
             collect(0.0)
             raise
+
+
+def _display(there: int, job: Job, show: bool) -> "AbstractContextManager[Display | None]":
+    if not show:
+        return nullcontext(None)
+    # Not at the top: it imports rich, for which a sweep that shows nothing and a worker of a cluster have no use.
+    from pyneedle.sweep._progress import Display
+
+    return Display(there, job.cells, job.speeds, job.threads, show)
 
 
 def _remove_checkpoints(checkpoints: Checkpoints, outcomes: Sequence[Outcome], store: Store) -> None:

@@ -1,7 +1,8 @@
 """Results as a pandas DataFrame, CSV and Parquet."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from pyneedle import _files
@@ -13,31 +14,29 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _DERIVED = ("train_mse", "validation_mse", "test_mse")
-_HIDDEN = "content"
+# Columns of the store that are columns of the frame; the cell's hash is the last one.
+_SHOWN = [name for name in _schema.COLUMNS if name != "content"]
+_NATURAL_ORDER = ("target", "penalty", "strength", "network", "d", "n_samples", "alpha", "epochs", "repeat", "cell")
 
 
 def frame_columns() -> list[str]:
     """The columns of the result frame, in order; the cell's hash is the last one."""
     columns: list[str] = []
-    for name in _schema.COLUMNS:
+    for name in _SHOWN:
         if name == "path_norm":
             columns += [f"{error}_original" for error in reversed(_DERIVED)]
-        if name != _HIDDEN:
-            columns.append(name)
+        columns.append(name)
     return columns
 
 
-def make_frame(rows: Iterable[dict[str, Any]]) -> "pd.DataFrame":
-    """A row a run; errors in the original scale are d^2 times the scaled ones."""
+def make_frame(rows: Sequence[tuple[Any, ...]]) -> "pd.DataFrame":
+    """A row a run, of `_SHOWN`; errors in the original scale are d^2 times the scaled ones."""
     import pandas as pd
 
-    frame = pd.DataFrame.from_records(list(rows), columns=list(_schema.COLUMNS))
-    for name, kind in _schema.COLUMNS.items():
-        if kind.startswith("REAL"):
-            frame[name] = frame[name].astype("float64")
-        elif kind.startswith("INTEGER"):
-            frame[name] = frame[name].astype("int64")
-    frame["shuffle"] = frame["shuffle"].astype(bool)
+    frame = pd.DataFrame.from_records(rows, columns=_SHOWN)
+    kinds = {"REAL": "float64", "INTEGER": "int64"}
+    types = {name: kinds[kind] for name in _SHOWN if (kind := _schema.COLUMNS[name].split()[0]) in kinds}
+    frame = frame.astype({**types, "shuffle": bool})
     for error in _DERIVED:
         frame[f"{error}_original"] = frame[error] * frame["d"] ** 2
     return frame[frame_columns()]
@@ -45,11 +44,11 @@ def make_frame(rows: Iterable[dict[str, Any]]) -> "pd.DataFrame":
 
 def read_frame(store: Store, cells: Sequence[Cell] | None = None) -> "pd.DataFrame":
     """All runs of a store, or those of some cells in their order; runs that are not there have no row."""
-    rows = store.rows()
+    rows = store.rows(_SHOWN)
     if cells is None:
-        rows.sort(key=_natural_order)
+        rows.sort(key=itemgetter(*map(_SHOWN.index, _NATURAL_ORDER)))
     else:
-        known = {row["cell"]: row for row in rows}
+        known = {row[-1]: row for row in rows}
         rows = [known[cell.id] for cell in cells if cell.id in known]
     return make_frame(rows)
 
@@ -86,8 +85,3 @@ def write_parquet(frame: "pd.DataFrame", path: str | os.PathLike[str]) -> None:
         raise ImportError('Parquet needs pyarrow: pip install "pyneedle[parquet]"') from None
     with _files.replacing(path) as file:
         frame.to_parquet(file, index=False, engine="pyarrow")
-
-
-def _natural_order(row: dict[str, Any]) -> tuple[Any, ...]:
-    names = ("target", "penalty", "strength", "network", "d", "n_samples", "alpha", "epochs", "repeat", "cell")
-    return tuple(row[name] for name in names)

@@ -18,8 +18,9 @@ from pyneedle.sweep._work import Stopped, train_cells
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-# Runs shorter than this go in groups, so that handing over costs little; a kill loses no more than such a group.
-_GROUP_SECONDS = 0.05
+# Runs shorter than this go in groups, so that handing over costs little and the interpreter's code is in the cache when
+# it is needed; a kill loses no more than such a group.
+_GROUP_SECONDS = 0.2
 # Of the memory, for data sets that are kept for runs to come.
 _CACHE_SHARE = 0.25
 

@@ -9,9 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from pyneedle import _native, _parameters
+from pyneedle import _native, _networks, _parameters
 from pyneedle._checks import Array
-from pyneedle._datasets import Dataset, Split
 from pyneedle._fit import Fit
 from pyneedle.sweep._cell import Cell
 
@@ -94,18 +93,19 @@ class Outcome:
     arrays: dict[str, Array] = field(default_factory=dict, repr=False)
 
 
-def make_outcome(cell: Cell, fit: Fit, dataset: Dataset, keep: Keep, threads: int) -> Outcome:
+def make_outcome(cell: Cell, fit: Fit, keep: Keep, threads: int) -> Outcome:
     """The outcome of a run that was not interrupted."""
     assert fit.status != "interrupted"
+    fit.compute_errors(threads)  # on some threads instead of all: other runs train beside this one
     arrays: dict[str, Array] = dict(fit.history) if keep.history else {}
     if keep.parameters:
-        arrays[PARAMETERS] = _parameters.flatten(fit.network.parameter_shapes, fit.parameters)
+        arrays[PARAMETERS] = _parameters.flatten(_networks.shapes(fit.network), fit.parameters)
     return Outcome(
         cell=cell,
         status=fit.status,
-        train_mse=_mse(fit, dataset.train, threads),
-        validation_mse=_mse(fit, dataset.validation, threads),
-        test_mse=_mse(fit, dataset.test, threads),
+        train_mse=fit.train_mse,
+        validation_mse=fit.validation_mse,
+        test_mse=fit.test_mse,
         path_norm=fit.path_norm,
         best_epoch=fit.best_epoch,
         epochs_finished=len(fit.history["train_loss"]),
@@ -121,12 +121,3 @@ def failure(cell: Cell, error: BaseException | str) -> Outcome:
     """The outcome of a run that ended with an error."""
     text = error if isinstance(error, str) else f"{type(error).__name__}: {error}".rstrip(": ")
     return Outcome(cell=cell, status="failed", error=text)
-
-
-def _mse(fit: Fit, split: Split, threads: int) -> float:
-    """As Fit computes it, on some threads instead of all: other runs train beside this one."""
-    prediction = fit.network.forward(fit.parameters, split.x, threads=threads)
-    # Parameters of a diverged run may overflow; the error is then infinite or NaN, which is the answer.
-    with np.errstate(all="ignore"):
-        difference = prediction.astype(np.float64) - split.y.astype(np.float64)
-        return float(np.mean(difference * difference))

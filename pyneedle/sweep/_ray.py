@@ -2,6 +2,8 @@
 
 import logging
 import os
+import socket
+import warnings
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -138,10 +140,12 @@ class RayExecutor:
     def _take(self, reference: Any) -> list[Outcome]:
         task = self._in_flight.pop(reference)
         try:
-            outcomes: list[Outcome] = self._ray.get(reference)
+            trained: Trained = self._ray.get(reference)
         except Exception as error:  # noqa: BLE001 - a dead worker or node, or whatever else Ray says
             return self._repeat(task, error)
-        return outcomes
+        for text in trained.warnings:
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
+        return trained.outcomes
 
     def _repeat(self, task: _Task, error: Exception) -> list[Outcome]:
         """Put the runs of a lost task back, each alone, since one of them may have been the cause."""
@@ -157,13 +161,24 @@ class RayExecutor:
         return given_up
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a task hands back: the outcomes, and the warnings that its process has nobody to show to."""
+
+    outcomes: list[Outcome]
+    warnings: list[str]
+
+
 _datasets: DatasetCache | None = None
 
 
 def train_task(
     cells: Sequence[Cell], threads: int, keep: Keep, version: str, checkpoints: Checkpoints | None = None
-) -> list[Outcome]:
+) -> Trained:
     """Train cells in a worker process, which keeps the data sets for its next tasks.
+
+    A run that was put down by a worker that was lost since goes on from there, where the workers see the folder of the
+    store. Elsewhere nothing is put down, and such a run starts anew.
 
     Raises
     ------
@@ -175,6 +190,11 @@ def train_task(
         raise RuntimeError(f"the driver has pyneedle {version}, this worker {_native.__version__}")
     if _datasets is None:
         _datasets = DatasetCache(int(_CACHE_SHARE * _memory.available()))
-    if checkpoints is not None and not checkpoints.reachable():
-        checkpoints = None  # a worker on another machine, which has its own file system
-    return train_cells(cells, _datasets, threads, keep, checkpoints=checkpoints)
+    seen = checkpoints if checkpoints is not None and checkpoints.reachable() else None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        outcomes = train_cells(cells, _datasets, threads, keep, checkpoints=seen)
+    texts = [str(warning.message) for warning in caught if issubclass(warning.category, RuntimeWarning)]
+    if checkpoints is not None and seen is None and any(outcome.seconds > checkpoints.seconds for outcome in outcomes):
+        texts.append(f"no checkpoints on {socket.gethostname()}, which does not see {str(checkpoints.store.parent)!r}")
+    return Trained(outcomes, texts)

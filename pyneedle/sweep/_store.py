@@ -1,20 +1,15 @@
 """The store: one SQLite file with a row a run, written by one process at a time, readable by any number."""
 
 import contextlib
-import json
 import os
 import sqlite3
 import time
-import zlib
-from collections.abc import Iterable, Iterator
-from datetime import datetime, timezone
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pyneedle._checks import Array
-from pyneedle.sweep import _schema
+from pyneedle.sweep import _rows, _schema
 from pyneedle.sweep._errors import StoreError
 from pyneedle.sweep._lock import StoreLock
 from pyneedle.sweep._outcome import HISTORY, PARAMETERS, Keep, Outcome
@@ -24,9 +19,12 @@ if TYPE_CHECKING:
 
 # Committed rows survive the death of the process at once, and that of the machine after at most this long.
 _SYNC_SECONDS = 5.0
-# Losses and counts shrink to a third at the fastest level; parameters hardly at any.
-_COMPRESSION = 1
 _BUSY_SECONDS = 30.0
+_INSERT_RUN = (
+    f"INSERT INTO runs ({', '.join(_schema.COLUMNS)}) "  # noqa: S608 - our own column names
+    f"VALUES ({', '.join('?' * len(_schema.COLUMNS))})"
+)
+_INSERT_ARRAY = "INSERT INTO arrays (cell, name, dtype, shape, data) VALUES (?, ?, ?, ?, ?)"
 
 
 class Store:
@@ -112,22 +110,17 @@ class Store:
         StoreError
             Where it can't be written; nothing of these runs is then stored, what was there before is.
         """
-        rows = [(_row(outcome), outcome.arrays) for outcome in outcomes]
+        rows, arrays = [], []
+        for outcome in outcomes:
+            cell = outcome.cell.id
+            rows.append(_rows.row(outcome))
+            arrays += [(cell, name, *_rows.packed(array)) for name, array in outcome.arrays.items()]
         if not rows:
             return
-        names = ", ".join(_schema.COLUMNS)
-        marks = ", ".join("?" * len(_schema.COLUMNS))
         with self._writing():
-            for row, arrays in rows:
-                self._connection.execute("DELETE FROM runs WHERE cell = ?", (row["cell"],))
-                self._connection.execute(
-                    f"INSERT INTO runs ({names}) VALUES ({marks})",  # noqa: S608 - our own column names
-                    [row[name] for name in _schema.COLUMNS],
-                )
-                self._connection.executemany(
-                    "INSERT INTO arrays (cell, name, dtype, shape, data) VALUES (?, ?, ?, ?, ?)",
-                    [(row["cell"], name, *_packed(array)) for name, array in arrays.items()],
-                )
+            self._connection.executemany("DELETE FROM runs WHERE cell = ?", [row[-1:] for row in rows])
+            self._connection.executemany(_INSERT_RUN, rows)
+            self._connection.executemany(_INSERT_ARRAY, arrays)
 
     def sync(self) -> None:
         """Return when what was stored survives the death of the machine, too.
@@ -141,18 +134,17 @@ class Store:
         with self._writing():
             pass
 
-    def rows(self) -> list[dict[str, Any]]:
-        """All runs, in the order of their hashes."""
+    def rows(self, columns: Sequence[str]) -> list[tuple[Any, ...]]:
+        """These columns of all runs, in the order of their hashes."""
         with self._reading():
-            cursor = self._connection.execute("SELECT * FROM runs ORDER BY cell")
-            names = [column[0] for column in cursor.description]
-            return [dict(zip(names, row, strict=True)) for row in cursor]
+            query = f"SELECT {', '.join(columns)} FROM runs ORDER BY cell"  # noqa: S608 - our own column names
+            return self._connection.execute(query).fetchall()
 
     def arrays(self, cell: str) -> dict[str, Array]:
         """The arrays that are kept of a cell, by name; empty where none is."""
         with self._reading():
             stored = self._connection.execute("SELECT name, dtype, shape, data FROM arrays WHERE cell = ?", (cell,))
-            return {name: _unpacked(*packed) for name, *packed in stored}
+            return {name: _rows.unpacked(*packed) for name, *packed in stored}
 
     def _connect(self, write: bool) -> sqlite3.Connection:
         if write:
@@ -226,41 +218,3 @@ class Store:
         self._last_sync = now
         # Fsyncs the log before it copies anything into the file.
         self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-
-
-def _row(outcome: Outcome) -> dict[str, Any]:
-    cell = outcome.cell
-    # Not asdict: it copies recursively, which is a tenth of what storing a run costs.
-    machine = dict(vars(outcome.machine))
-    return {
-        **{
-            name: getattr(cell, name)
-            for name in (
-                "network", "target", "d", "alpha", "n_samples", "strength", "repeat", "epochs", "batch_size", "device",
-                "hidden_layers", "activation", "block_in", "sort", "data_seed", "shuffle", "init", "dtype",
-            )
-        },
-        **vars(cell.optimizer),
-        **{
-            name: getattr(outcome, name)
-            for name in (
-                "train_mse", "validation_mse", "test_mse", "path_norm", "best_epoch", "status", "seconds", "kernel",
-                "epochs_finished", "error", "isa", "threads",
-            )
-        },
-        "machine": machine.pop("name"),
-        **machine,
-        "penalty": cell.penalty_kind,
-        "kernel_asked": cell.kernel,
-        "finished_at": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-        "content": json.dumps(cell.content, sort_keys=True),
-        "cell": cell.id,
-    }  # fmt: skip
-
-
-def _packed(array: Array) -> tuple[str, str, bytes]:
-    return array.dtype.str, json.dumps(array.shape), zlib.compress(np.ascontiguousarray(array).tobytes(), _COMPRESSION)
-
-
-def _unpacked(dtype: str, shape: str, data: bytes) -> Array:
-    return np.frombuffer(zlib.decompress(data), dtype).reshape(json.loads(shape))

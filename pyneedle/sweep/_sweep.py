@@ -180,7 +180,9 @@ class Sweep:
         checkpoint_seconds : float
             About how often a long run is put down in a file beside the store, from which it goes on bitwise when the
             program was killed; infinity for never. The file is removed when the run is stored. One that is damaged, or
-            was computed by another version, level or processor, is not used, with a RuntimeWarning.
+            was computed by another version, level or processor, is not used, with a RuntimeWarning. A Ray worker puts
+            runs down where it sees the folder of the store; where it does not, a RuntimeWarning says so, and a run
+            whose worker is lost starts anew.
 
         Returns
         -------

@@ -76,8 +76,7 @@ def _train(
     checkpoints: Checkpoints | None,
     speeds: Speeds | None,
 ) -> list[Outcome]:
-    data = [datasets.get(cell) for cell in cells]
-    runs = [cell.make_run(dataset) for cell, dataset in zip(cells, data, strict=True)]
+    runs = [cell.make_run(datasets.get(cell)) for cell in cells]
     if checkpoints is not None and len(cells) == 1:
         # Speeds are those of one thread: a run with more has shorter first segments.
         epoch_seconds = (speeds or Speeds()).seconds(cells[0]) / cells[0].epochs
@@ -86,6 +85,4 @@ def _train(
         fits = train_ensemble(runs, threads, progress=report or False)
     if any(fit.status == "interrupted" for fit in fits):
         raise Stopped
-    return [
-        make_outcome(cell, fit, dataset, keep, threads) for cell, fit, dataset in zip(cells, fits, data, strict=True)
-    ]
+    return [make_outcome(cell, fit, keep, threads) for cell, fit in zip(cells, fits, strict=True)]

@@ -11,8 +11,10 @@ import pyneedle as pn
 from pyneedle import experiments
 from pyneedle.experiments import Protocol, fit_power_law
 from pyneedle.experiments._continuation import Continuation
+from pyneedle.experiments._experiment import Comparison
 from pyneedle.experiments._protocol import differences
 from pyneedle.experiments._rates import _rates
+from pyneedle.experiments._tables import comparison_frame, make_table
 from pyneedle.sweep import Cell
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "reference" / "published_square.csv"
@@ -106,12 +108,31 @@ def test_figures_share_their_runs():
 
 
 def test_differences_from_the_papers_protocol():
-    assert differences(PAPER, PAPER) == "same"
-    assert differences(replace(PAPER, d=(4, 16)), PAPER) == "d 4–16 (4–8)"  # noqa: RUF001
+    assert differences(PAPER, PAPER) == ()
+    assert differences(replace(PAPER, d=(4, 16)), PAPER) == ("d 4–16 (4–8)",)  # noqa: RUF001
     other = replace(PAPER, n_samples=(100_000,), epochs=5, repeats=1, alpha=20, gn_d=(4,), l1=1e-7)
-    assert differences(other, PAPER, "LN") == "N 1e5 (1000); epochs 5 (10); repeats 1 (2); α 20 (50)"
-    assert differences(replace(PAPER, gn_d=(4,)), PAPER, "GN") == "d 4 (4–8)"  # noqa: RUF001
-    assert differences(replace(PAPER, l1=1e-7), PAPER, "GN", "l1") == "λ 1e-7 (1e-8)"
+    assert differences(other, PAPER, "LN") == ("N 1e5 (1000)", "epochs 5 (10)", "repeats 1 (2)", "α 20 (50)")
+    assert differences(replace(PAPER, gn_d=(4,)), PAPER, "GN") == ("d 4 (4–8)",)  # noqa: RUF001
+    assert differences(replace(PAPER, l1=1e-7), PAPER, "GN", "l1") == ("λ 1e-7 (1e-8)",)
+
+
+def test_a_table_says_once_what_its_lines_share():
+    lines = [
+        Comparison("a", 1.5, 0.25, 2.0, "figure 1", ("N 1 (2)", "λ 1 (3)")),
+        Comparison("b", 1000.0, protocol=("N 1 (2)",)),
+        Comparison("c", None, protocol="ours"),
+    ]
+    table = make_table(lines)
+    assert table.protocol == "Protocol of this run (of the paper): N 1 (2)."
+    assert table.rows == [
+        ("a", "2.000 (figure 1)", "1.500 ± 0.250", "different: λ 1 (3)"),
+        ("b", "–", "1000", "different"),  # noqa: RUF001
+        ("c", "–", "–", "ours"),  # noqa: RUF001
+    ]
+    same = make_table([*lines, Comparison("d", math.nan)])
+    assert same.protocol == ""
+    assert [row[3] for row in same.rows] == ["different: N 1 (2); λ 1 (3)", "different: N 1 (2)", "ours", "same"]
+    assert comparison_frame(lines)["protocol"].tolist() == ["N 1 (2); λ 1 (3)", "N 1 (2)", "ours"]
 
 
 @pytest.mark.parametrize(

@@ -49,14 +49,14 @@ def run(*args):
 def test_every_experiment(name, store, tmp_path):
     result = reproduce(name, TINY[name], tmp_path / "out", store, progress=False)
     endings = [path.name.removeprefix(f"{name}-custom") for path in result.files]
-    assert endings == [".png", ".svg", ".csv", "-table.csv"]
+    assert endings == [".png", ".svg", ".csv", "-table.csv", ".md"]
     assert result.files[0].read_bytes().startswith(b"\x89PNG")
     assert "<svg" in result.files[1].read_text()
     assert len(pd.read_csv(result.files[2])) == len(result.frame) > 0
     assert len(pd.read_csv(result.files[3])) == len(result.comparisons) > 0
     if name in NUMBERS:
         assert result.comparisons[0].published == NUMBERS[name]
-    assert all(line.protocol for line in result.comparisons)
+    assert len(result.files[4].read_text().split("\n| ")) == len(result.comparisons) + 3
     console = Console(width=120, record=True)
     experiments.print_result(result, console)
     assert name in console.export_text()
@@ -82,6 +82,15 @@ def test_finished_runs_are_not_made_again(tmp_path, monkeypatch):
     for name, protocol in (("fig3a", AGAINST_D), ("fig3a", AGAINST_D), ("fig5a", AGAINST_D)):
         reproduce(name, protocol, tmp_path, progress=False)
     assert [(e.cells, e.finished) for e in asked] == [(18, 0), (18, 18), (6, 6)]
+
+
+def test_in_the_running_order_nothing_is_trained_twice(tmp_path):
+    order = experiments.running_order()
+    assert sorted(order) == sorted(experiments.names())
+    assert order.index("fig8") < order.index("fig6a")
+    reproduce("fig8", ONE, tmp_path, progress=False)
+    plain = Sweep(network="GN", d=ONE.d, alpha=ONE.alpha, n_samples=ONE.n_samples, epochs=ONE.epochs)
+    assert plain.estimate(tmp_path / experiments.STORE_NAME).finished == 1
 
 
 def test_continued_trainings_are_not_made_again(tmp_path, monkeypatch):
@@ -183,7 +192,7 @@ def test_command_runs_and_prints(tmp_path, monkeypatch):
 def test_all_goes_on_after_a_failure(tmp_path, monkeypatch):
     for name in experiments.names():
         monkeypatch.setitem(experiments.EXPERIMENTS[name].protocols, "quick", TINY[name])
-    monkeypatch.setattr(experiments, "names", lambda: ["fig5a", "fig8", "fig5b"])
+    monkeypatch.setattr(experiments, "running_order", lambda: ["fig5a", "fig8", "fig5b"])
 
     def broken(*_):
         raise RuntimeError("no more ink")

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import pyneedle as pn
 from pyneedle.cli import app
 from pyneedle.sweep import read_results
+from pyneedle.sweep._checkpoint import Checkpoints
 
 FILE = """
 network = ["LN", "GN"]
@@ -58,6 +59,15 @@ def test_sweep(file, tmp_path):
     pd.testing.assert_frame_equal(read_results(tmp_path / "a.sqlite"), frame)
 
 
+def test_how_often_runs_are_put_down(file, tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(Checkpoints, "save", lambda self, cell, state: saved.append(state.epochs))
+    for seconds, wanted in (("inf", []), ("1e-9", [1] * 12)):
+        store = tmp_path / f"{seconds}.sqlite"
+        assert run("sweep", file, "--store", store, "--checkpoint-seconds", seconds, "--quiet").exit_code == 0
+        assert saved == wanted
+
+
 def test_the_store_is_named_after_the_sweep(file, tmp_path):
     assert run("sweep", file, "--quiet").exit_code == 0
     assert len(read_results(tmp_path / "some.sqlite")) == 12
@@ -92,6 +102,7 @@ BAD = {
     "some.toml: d must be at least 1, got 0": ('network = "LN"\nd = 0\n', [], 2),
     "some.toml is not valid TOML": ("network = LN\n", [], 2),
     "--threads must be at least 1, got 0": (FILE, ["--threads", "0"], 2),
+    "--checkpoint-seconds must be above 0, got nan": (FILE, ["--checkpoint-seconds", "nan"], 2),
     "its folder does not exist": (FILE, ["--store", "no/such/runs.sqlite"], 1),
     "--executor": (FILE, ["--executor", "slurm"], 2),
 }
@@ -160,7 +171,7 @@ def test_results(store, tmp_path):
     assert list(read.columns) == list(frame.columns)
     for name in ("test_mse", "path_norm", "seconds", "cell", "repeat"):
         pd.testing.assert_series_equal(read[name], frame[name])  # exact
-    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    pytest.importorskip("pyarrow", reason='pyarrow is not installed: pip install "pyneedle[parquet]"')
     assert run("results", store, "--parquet", parquet).exit_code == 0
     pd.testing.assert_frame_equal(pd.read_parquet(parquet), frame)
 

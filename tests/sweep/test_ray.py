@@ -17,13 +17,18 @@ MARK = "PYNEEDLE_TEST_OF_RAY"
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(tmp_path_factory):
     """A cluster of two workers."""
-    ray = pytest.importorskip("ray", reason="Ray is not installed")
+    ray = pytest.importorskip("ray", reason='Ray is not installed: pip install "pyneedle[ray]"')
     os.environ[MARK] = str(os.getpid())
+    # Workers look for modules in the folder where the cluster was started: in the checkout that is the source folder
+    # pyneedle/, which has no native module.
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("cluster"))
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield ray
     ray.shutdown()
+    os.chdir(before)
     del os.environ[MARK]
 
 
@@ -68,6 +73,61 @@ def test_a_worker_killed_in_the_middle(cluster, tmp_path):
     killer.join()
     assert killed
     assert same_results(a, sweep.run(tmp_path / "b.sqlite"))
+
+
+def test_a_long_run_goes_on_from_its_checkpoint(cluster, tmp_path, monkeypatch):
+    """A worker that is killed between two checkpoints: the next one takes the run up, bitwise."""
+    from pyneedle.sweep import _ray
+    from pyneedle.sweep._checkpoint import Checkpoints
+
+    path, begun = tmp_path / "a.sqlite", tmp_path / "begun"
+    sweep = tiny(alpha=50, d=8, n_samples=5000, epochs=600, kernel="direct")
+    file = Checkpoints(path, 1.0).path(sweep.cells[0])
+
+    def train_task(cells, threads, keep, version, checkpoints):
+        from pyneedle.sweep import _ray as there
+        from pyneedle.sweep import _segments
+
+        _segments._SAVING_SHARE = float("inf")
+        state = checkpoints.load(cells[0])
+        with begun.open("a") as log:
+            log.write(f"{os.getpid()} {0 if state is None else state.epochs}\n")
+        return there.train_task(cells, threads, keep, version, checkpoints)
+
+    monkeypatch.setattr(_ray, "train_task", train_task)
+
+    def kill():
+        limit = time.monotonic() + 60
+        while not file.exists() and time.monotonic() < limit:
+            time.sleep(0.01)
+        os.kill(int(begun.read_text().split()[0]), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    frame = sweep.run(path, executor="ray", checkpoint_seconds=0.1)
+    killer.join()
+    first, second = (int(line.split()[1]) for line in begun.read_text().splitlines())
+    assert first == 0
+    assert 0 < second < 600
+    assert not file.exists()
+    assert same_results(frame, sweep.run(tmp_path / "b.sqlite", checkpoint_seconds=float("inf")))
+
+
+def test_a_worker_that_does_not_see_the_folder_says_so(cluster, tmp_path, monkeypatch):
+    from pyneedle.sweep import _ray
+
+    def train_task(cells, threads, keep, version, checkpoints):
+        from dataclasses import replace
+
+        from pyneedle.sweep import _ray as there
+
+        elsewhere = replace(checkpoints, store=tmp_path / "elsewhere" / "a.sqlite")
+        return there.train_task(cells, threads, keep, version, elsewhere)
+
+    monkeypatch.setattr(_ray, "train_task", train_task)
+    with pytest.warns(RuntimeWarning, match=r"^no checkpoints on .*, which does not see '.*elsewhere'$"):
+        frame = tiny(epochs=50).run(tmp_path / "a.sqlite", executor="ray", checkpoint_seconds=1e-9)
+    assert frame["status"].tolist() == ["completed"]
 
 
 def test_a_run_that_always_kills_its_worker_is_recorded(cluster, tmp_path, monkeypatch):

@@ -51,14 +51,14 @@ inline __attribute__((always_inline)) void transpose(Vec<T> (&rows)[kLanes<T>]) 
   }
 }
 
-// h: (width, kTileRows) to ht: (kTileRows, padded_width), zeros beyond width.
-template <class T>
-void transpose_tile(std::int64_t width, std::int64_t padded_width, const T* h, T* ht) {
+// Rows row(0), ..., row(width - 1) of h: (any, kTileRows) to ht: (kTileRows, padded_width), zeros beyond width.
+template <class T, class Row>
+void transpose_tile(std::int64_t width, std::int64_t padded_width, Row row, const T* h, T* ht) {
   constexpr int n = kLanes<T>;
   for (std::int64_t u = 0; u < padded_width; u += n) {
     for (int r = 0; r < kTileRows; r += n) {
       Vec<T> rows[n];
-      for (int i = 0; i < n; ++i) rows[i] = u + i < width ? load(h + (u + i) * kTileRows + r) : Vec<T>{};
+      for (int i = 0; i < n; ++i) rows[i] = u + i < width ? load(h + row(u + i) * kTileRows + r) : Vec<T>{};
       transpose<T>(rows);
       for (int i = 0; i < n; ++i) store(ht + (r + i) * padded_width + u, rows[i]);
     }
