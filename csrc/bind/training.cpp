@@ -29,7 +29,6 @@ void require_range(std::int64_t value, std::int64_t most, const char* name, cons
   throw py::value_error(std::string(name) + " must be between 1 and " + limit + ", got " + std::to_string(value));
 }
 
-
 template <class T, class Source>
 Values values(const Source& source) {
   return std::vector<T>(source.data(), source.data() + source.size());

@@ -18,8 +18,8 @@ struct Range {
   double low = -1.0, high = 1.0;
 };
 
-// The range of data from `lowest` to `highest`, finite numbers; where there are none, lowest > highest. A margin on both
-// sides keeps all data strictly inside, also where they are all the same.
+// The range of data from `lowest` to `highest`, finite numbers; where there are none, lowest > highest. A margin on
+// both sides keeps all data strictly inside, also where they are all the same.
 PN_INLINE Range range_around(double lowest, double highest) {
   if (!(lowest <= highest)) return {};
   constexpr double most = 1.7976931348623157e308;

@@ -1,9 +1,10 @@
 #include "cuda/functions.hpp"
 
 #include <algorithm>
-#include <stdexcept>
 
 #include "cuda/adam_pass.hpp"
+#include "cuda/block_ensemble.hpp"
+#include "cuda/block_functions.hpp"
 #include "cuda/dense_ensemble.hpp"
 #include "cuda/dense_pass.hpp"
 #include "cuda/device_launcher.cuh"
@@ -95,9 +96,20 @@ void dense_gradient(const NetworkShape& network, const Tensors<const T>& p, cons
   }
 }
 
-void require_dense(const NetworkShape& shape) {
-  if (is_dense(shape)) return;
-  throw std::invalid_argument("on arrays of a GPU only a dense network (GN) is evaluated; use NumPy arrays");
+// The kernel's own name.
+template <class T>
+std::string chosen_kernel(const NetworkShape& shape, const Call& call) {
+  if (is_dense(shape)) return choose_dense_kernel(shape, call.kernel, sizeof(T));
+  return choose_kernel(shape, call.kernel);
+}
+
+// Runs body(call) with working memory that is given back in the stream's order.
+template <class T, class Body>
+void with_block_memory(BlockCall<T> block, cudaStream_t stream, Body body) {
+  const StreamMemory memory(block_call_bytes(block), stream);
+  block.memory = static_cast<char*>(memory.data());
+  block.stream = stream;
+  body(block);
 }
 
 DeviceLauncher plain_launcher(const Call& call) { return {nullptr, nullptr, false, stream_of(call)}; }
@@ -107,10 +119,14 @@ DeviceLauncher plain_launcher(const Call& call) { return {nullptr, nullptr, fals
 template <class T>
 std::string forward(const NetworkShape& shape, const Tensors<const T>& p, const T* x, std::int64_t rows, T* prediction,
                     const Call& call) {
-  require_dense(shape);
   const DeviceGuard guard(call.device);
-  const std::string kernel = choose_dense_kernel(shape, call.kernel, sizeof(T));
-  dense_forward(shape, p, x, rows, prediction, call);
+  const std::string kernel = chosen_kernel<T>(shape, call);
+  if (is_dense(shape)) {
+    dense_forward(shape, p, x, rows, prediction, call);
+  } else {
+    with_block_memory(BlockCall<T>{shape, kernel, p, x, nullptr, rows, nullptr, nullptr}, stream_of(call),
+                      [&](const BlockCall<T>& block) { block_forward(block, prediction); });
+  }
   return kernel;
 }
 
@@ -118,7 +134,6 @@ template <class T>
 std::pair<double, std::string> loss_and_gradient(const NetworkShape& shape, const Tensors<const T>& p, const T* x,
                                                  const T* y, std::int64_t rows, const Penalty& penalty,
                                                  const Tensors<T>& gradient, const Call& call) {
-  require_dense(shape);
   const DeviceGuard guard(call.device);
   struct Parts {
     double* loss;
@@ -128,8 +143,13 @@ std::pair<double, std::string> loss_and_gradient(const NetworkShape& shape, cons
     return Parts{carver.take<double>(1), PenaltyMemory::of<T>(shape, penalty.kind, carver)};
   });
   clear(memory.parts().loss, stream_of(call));
-  const std::string kernel = choose_dense_kernel(shape, call.kernel, sizeof(T));
-  dense_gradient(shape, p, x, y, rows, gradient, memory.parts().loss, kernel == "active", call);
+  const std::string kernel = chosen_kernel<T>(shape, call);
+  if (is_dense(shape)) {
+    dense_gradient(shape, p, x, y, rows, gradient, memory.parts().loss, kernel == "active", call);
+  } else {
+    with_block_memory(BlockCall<T>{shape, kernel, p, x, y, rows, nullptr, nullptr}, stream_of(call),
+                      [&](const BlockCall<T>& block) { block_gradient(block, gradient, memory.parts().loss); });
+  }
   DeviceLauncher launcher = plain_launcher(call);
   add_penalty(launcher, shape, penalty, memory.parts().penalty, p, gradient, memory.parts().loss);
   return {read(memory.parts().loss, stream_of(call)), kernel};
