@@ -145,11 +145,13 @@ def test_initial_weights_fill_their_glorot_interval(network, scheme, dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_initial_weights_are_the_draws_of_their_tensor(dtype):
-    for network in (pn.LocallyConnectedNetwork(6, 5, 2, "relu", 2), pn.LocalNetwork(3, 7, 1), pn.GlobalNetwork(3, 4)):
+    networks = (pn.LocallyConnectedNetwork(6, 5, 2, "relu", 2), pn.LocalNetwork(3, 7, 1), pn.GlobalNetwork(3, 4))
+    for network, block_in in zip(networks, (2, 1, 3), strict=True):
         for member, (name, value) in enumerate(network.init(2**64 - 1, "glorot", dtype).items()):
             if name.startswith("b"):
                 continue
-            inputs = 1 if member == len(network.parameter_shapes) - 1 else value.shape[-1]
+            last = member == len(network.parameter_shapes) - 1
+            inputs = 1 if last else block_in if name == "w1" else network.width
             limit = math.sqrt(6.0 / (network.width + inputs))
             u = _native.uniform(2**64 - 1, "initialization", member, 0, value.size, dtype)
             assert np.array_equal(value.ravel(), limit * (2 * u - 1)), name

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -44,6 +46,12 @@ def test_example_runs_as_printed(tmp_path: Path) -> None:
     assert run([sys.executable, "-W", "error", str(script)], tmp_path).startswith("completed: ")
 
 
+def read_runs(folder: Path) -> list[tuple[object, ...]]:
+    """All rows, with when they were made."""
+    with closing(sqlite3.connect(folder / "runs.sqlite")) as connection:
+        return connection.execute("SELECT * FROM runs ORDER BY cell").fetchall()
+
+
 def test_sweeps_run_as_printed(tmp_path: Path) -> None:
     """The sweep in Python and the one in the file are the same: the commands find its runs in the store."""
     script = tmp_path / "example.py"
@@ -52,10 +60,10 @@ def test_sweeps_run_as_printed(tmp_path: Path) -> None:
     )
     assert run([sys.executable, "-W", "error", str(script)], tmp_path) == "12 {'completed'}\n"
     (tmp_path / "sweep.toml").write_text(block("sweep.toml"), encoding="utf-8")
-    stored = (tmp_path / "runs.sqlite").read_bytes()
+    stored = read_runs(tmp_path)
     printed = run(["bash", "-euo", "pipefail", "-c", block("sweep commands")], tmp_path)
     assert "12 runs in runs.sqlite: 12 completed" in printed
-    assert (tmp_path / "runs.sqlite").read_bytes() == stored
+    assert read_runs(tmp_path) == stored
     assert len((tmp_path / "runs.csv").read_text().splitlines()) == 13
     assert (tmp_path / "runs.png").stat().st_size > 1000
 

@@ -116,11 +116,11 @@ def _analyse(session: "Session", protocol: Protocol, _: "Overlay | None") -> Ana
             share = part[chosen & (part["d"] == largest)]["mixed"].mean()
             quantity = f"{label}: share of mixed units, {when} epoch, d = {largest}"
             comparisons.append(Comparison(quantity, float(share), protocol=differing))
-    notes = [
-        f"Units of hidden layer {_LAYER}, counted over the validation rows after an epoch. The paper has no such numbers; "
-        "the protocol says how its own scale differs from this run's."
-    ]
-    return Analysis(pd.concat(frames, ignore_index=True), comparisons, notes=notes)
+    note = (
+        f"Units of hidden layer {_LAYER}, counted over the validation rows after an epoch. The paper has no such "
+        "numbers; the protocol says how its own scale differs from this run's."
+    )
+    return Analysis(pd.concat(frames, ignore_index=True), comparisons, notes=[note])
 
 
 def _draw(analysis: Analysis, protocol: Protocol, _: "Overlay | None") -> "Figure":

@@ -42,9 +42,10 @@ _BEFORE, _AFTER = (
     attrgetter(*(_PATHS.get(name, name) for name in names)) for names in (_COLUMNS[:_TIME_AT], _COLUMNS[_TIME_AT + 1 :])
 )
 
-# Counts of units shrink to a few per cent at the fastest level. The digits of losses and parameters are noise: they are
-# only framed, by a level that compresses nothing.
-_COUNTS_LEVEL, _NUMBERS_LEVEL = 1, 0
+# Counts of units shrink to a few per cent at the fastest level. The digits of losses and parameters are noise, and of a
+# short array the compressor's start costs more than the bytes: these are only framed, by level 0.
+_COMPRESSED, _FRAMED = 1, 0
+_LEAST_COMPRESSED = 4096
 
 
 def row(outcome: Outcome) -> tuple[Any, ...]:
@@ -55,7 +56,7 @@ def row(outcome: Outcome) -> tuple[Any, ...]:
 
 def packed(array: Array) -> tuple[str, str, bytes]:
     """dtype, shape and data of an array for the store."""
-    level = _COUNTS_LEVEL if array.dtype.kind == "i" else _NUMBERS_LEVEL
+    level = _COMPRESSED if array.dtype.kind == "i" and array.nbytes >= _LEAST_COMPRESSED else _FRAMED
     return array.dtype.str, str(list(array.shape)), zlib.compress(array.tobytes(), level)
 
 

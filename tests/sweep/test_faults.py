@@ -47,11 +47,11 @@ def test_killed_until_it_is_finished(tmp_path):
     """SIGKILL at random moments loses no finished run, and leaves what an undisturbed sweep leaves."""
     path = tmp_path / "a.sqlite"
     chance = random.Random(1)
-    kills, counts = 0, [0]
+    kills, counts, patience = 0, [0], 1.0
     while True:
         process = start(path, epochs=40, repeats=8)
         try:
-            code = process.wait(timeout=chance.uniform(0.05, 1.0))
+            code = process.wait(timeout=chance.uniform(0.05, patience))
         except subprocess.TimeoutExpired:
             process.kill()
             kills += 1
@@ -62,6 +62,8 @@ def test_killed_until_it_is_finished(tmp_path):
             process.communicate()
         if path.exists():
             counts.append(len(read_results(path)))
+            # On a machine too busy to finish a run in a second, the kills come later and later.
+            patience = 1.2 * patience if counts[-1] == counts[-2] else 1.0
         assert kills < 60, "no progress"
     assert counts == sorted(counts)
     assert kills >= 1
