@@ -198,13 +198,17 @@ void adam_step_on(const std::optional<NetworkShape>& shape, py::array parameters
     if (!shape) {
       const T l1 = penalty.kind == PenaltyKind::l1 ? static_cast<T>(penalty.strength) : T(0);
       const T twice_l2 = penalty.kind == PenaltyKind::l2 ? static_cast<T>(2 * penalty.strength) : T(0);
-      cpu::table<T>(cpu::active_level())
-          .adam.update({state.p, state.gradient, state.m, state.v, size}, adam_step<T>(adam, t), l1, twice_l2);
+      const cpu::Tiling chunks = cpu::Tiling::of(size, 1 << 14);
+      const auto& functions = cpu::table<T>(cpu::active_level()).adam;
+      pool.run(chunks.parts, [&](std::int64_t chunk, int) {
+        const std::int64_t i = chunks.first(chunk);
+        functions.update({state.p + i, state.gradient + i, state.m + i, state.v + i, chunks.first(chunk + 1) - i},
+                         adam_step<T>(adam, t), l1, twice_l2);
+      });
       return;
     }
     cpu::AdamPass<T> pass(*shape, adam, penalty, cpu::active_level(), pool);
-    pass.prepare(state.p);
-    pass.step(state, t);
+    pass.step_alone(state, t);
   });
 }
 

@@ -40,6 +40,7 @@ AdamPass<T>::AdamPass(const NetworkShape& shape, const AdamSettings& settings, c
   e_ = Buffer<T>(units);
   q_ = Buffer<T>(units);
   old_w3_ = Buffer<T>(units);
+  row_scale_ = Buffer<T>(units * shape.block_in);
   if (shape.hidden_layers == 2) partial_e_ = Buffer<T>(layout_.groups * row_chunks_.parts * shape.width);
 }
 
@@ -150,56 +151,95 @@ void AdamPass<T>::settle(const AdamState<T>& state, std::int64_t t) {
 
 template <class T>
 void AdamPass<T>::step_path(const AdamState<T>& state, const Step& step) {
-  const AdamStep<T>& scalars = step.scalars;
-  AdamStep<T> bias_step = scalars;
-  bias_step.retention = T(1);
-  for (const Stretch& s : stretches_) functions_.update(part(state, s.first, s.count), bias_step, T(0), T(0));
-  const std::int64_t units = shape_.units();
-  const T* w3 = state.p + layout_.output.offset;
-  for (std::int64_t k = 0; k < units; ++k) old_w3_[k] = std::abs(w3[k]);
-  functions_.update_path(part(state, layout_.output.offset, units), scalars, path_factor_, q_.data());
-  update_first_weights(state, scalars);
-  std::copy_n(c_.data(), units, old_c_.data());
-  column_norms(state.p);
+  update_biases(state, step.scalars);
+  update_output(state, step.scalars);
+  std::copy_n(c_.data(), shape_.units(), old_c_.data());
+  update_first_weights(state, step.scalars);
   if (shape_.hidden_layers == 2) {
     update_hidden_weights(state, step);
-    sum_columns();
   } else {
-    for (std::int64_t k = 0; k < units; ++k) e_[k] = std::abs(w3[k]);
-    std::copy_n(c_.data(), units, q_.data());
+    output_norms(state.p);
   }
 }
 
-// w1: every row j has the one factor lambda e_j / d, as the L1 penalty has.
+// Every gradient needs old values alone, and the vectors of W2 are sums of the values that its pass reads: W2 first.
 template <class T>
-void AdamPass<T>::update_first_weights(const AdamState<T>& state, const AdamStep<T>& step) {
-  const AdamStretch<T> all = part(state, layout_.w1.offset, shape_.units() * shape_.block_in);
-  if (shape_.block_in == 1) {
-    functions_.update_path(all, step, path_factor_, e_.data());
+void AdamPass<T>::step_alone(const AdamState<T>& state, std::int64_t t) {
+  if (penalty_.kind != PenaltyKind::path_norm) {
+    step(state, t);
     return;
   }
-  for (std::int64_t j = 0; j < shape_.units(); ++j) {
-    const std::int64_t first = layout_.w1.offset + j * shape_.block_in;
-    functions_.update(part(state, first, shape_.block_in), step, path_factor_ * e_[j], T(0));
+  const Step step{adam_step<T>(settings_, t), t, false, {}, nullptr};
+  update_biases(state, step.scalars);
+  column_norms(state.p, 0, shape_.units());
+  if (shape_.hidden_layers == 2) {
+    const T* w3 = state.p + layout_.output.offset;
+    sum_over_hidden_rows([&](std::int64_t unit, std::int64_t first_column, T* e) {
+      const T size = std::abs(w3[unit]);
+      return functions_.update_path_old_sums(hidden_row(state, step, unit), step.scalars, path_factor_ * size,
+                                             c_.data() + first_column, size, e);
+    });
+  } else {
+    output_norms(state.p);
   }
+  update_output(state, step.scalars);
+  update_first_weights(state, step.scalars);
 }
 
 template <class T>
-void AdamPass<T>::update_hidden_weights(const AdamState<T>& state, const Step& step) {
+void AdamPass<T>::update_biases(const AdamState<T>& state, const AdamStep<T>& step) {
+  AdamStep<T> bias_step = step;
+  bias_step.retention = T(1);
+  for (const Stretch& s : stretches_) functions_.update(part(state, s.first, s.count), bias_step, T(0), T(0));
+}
+
+template <class T>
+void AdamPass<T>::update_output(const AdamState<T>& state, const AdamStep<T>& step) {
+  const T* w3 = state.p + layout_.output.offset;
+  for (std::int64_t k = 0; k < shape_.units(); ++k) old_w3_[k] = std::abs(w3[k]);
+  functions_.update_path(part(state, layout_.output.offset, shape_.units()), step, path_factor_, q_.data());
+}
+
+// w1: every row j has the one factor lambda e_j / d, as the L1 penalty has; then c of the new values.
+template <class T>
+void AdamPass<T>::update_first_weights(const AdamState<T>& state, const AdamStep<T>& step) {
+  const std::int64_t in = shape_.block_in;
+  const Tiling chunks = Tiling::of(shape_.units(), std::max<std::int64_t>(1, kStretch / in));
+  pool_.run(chunks.parts, [&](std::int64_t chunk, int) {
+    const std::int64_t first = chunks.first(chunk), last = chunks.first(chunk + 1);
+    const AdamStretch<T> rows = part(state, layout_.w1.offset + first * in, (last - first) * in);
+    T* scale = row_scale_.data() + first * in;
+    for (std::int64_t j = first; j < last; ++j) scale = std::fill_n(scale, in, e_[j]);
+    functions_.update_path(rows, step, path_factor_, row_scale_.data() + first * in);
+    column_norms(state.p, first, last);
+  });
+}
+
+template <class T>
+template <class RowFunction>
+void AdamPass<T>::sum_over_hidden_rows(const RowFunction& row) {
   const std::int64_t width = shape_.width;
   pool_.run(layout_.groups * row_chunks_.parts, [&](std::int64_t task, int) {
     const std::int64_t group = task / row_chunks_.parts, chunk = task % row_chunks_.parts;
     T* e = partial_e_.data() + task * width;
     std::fill_n(e, width, T(0));
-    const T* old_c = old_c_.data() + group * width;
-    const T* new_c = c_.data() + group * width;
     for (std::int64_t k = row_chunks_.first(chunk); k < row_chunks_.first(chunk + 1); ++k) {
       const std::int64_t unit = group * width + k;
-      const T new_w3 = std::abs(state.p[layout_.output.offset + unit]);
-      q_[unit] = functions_.update_path_sums(hidden_row(state, step, unit), step.scalars, path_factor_ * old_w3_[unit],
-                                             old_c, new_c, new_w3, e);
-      if (step.listener != nullptr) step.listener->row_changed(unit);
+      q_[unit] = row(unit, group * width, e);
     }
+  });
+  sum_columns();
+}
+
+template <class T>
+void AdamPass<T>::update_hidden_weights(const AdamState<T>& state, const Step& step) {
+  const T* w3 = state.p + layout_.output.offset;
+  sum_over_hidden_rows([&](std::int64_t unit, std::int64_t first_column, T* e) {
+    const T q =
+        functions_.update_path_sums(hidden_row(state, step, unit), step.scalars, path_factor_ * old_w3_[unit],
+                                    old_c_.data() + first_column, c_.data() + first_column, std::abs(w3[unit]), e);
+    if (step.listener != nullptr) step.listener->row_changed(unit);
+    return q;
   });
 }
 
@@ -217,9 +257,9 @@ void AdamPass<T>::sum_columns() {
 }
 
 template <class T>
-void AdamPass<T>::column_norms(const T* p) {
+void AdamPass<T>::column_norms(const T* p, std::int64_t first, std::int64_t last) {
   const T* w1 = p + layout_.w1.offset;
-  for (std::int64_t j = 0; j < shape_.units(); ++j) {
+  for (std::int64_t j = first; j < last; ++j) {
     T sum = T(0);
     for (std::int64_t i = 0; i < shape_.block_in; ++i) sum += std::abs(w1[j * shape_.block_in + i]);
     c_[j] = sum;
@@ -229,25 +269,24 @@ void AdamPass<T>::column_norms(const T* p) {
 template <class T>
 void AdamPass<T>::prepare(const T* p) {
   if (penalty_.kind != PenaltyKind::path_norm) return;
-  const std::int64_t width = shape_.width;
-  const T* w3 = p + layout_.output.offset;
-  column_norms(p);
+  column_norms(p, 0, shape_.units());
   if (shape_.hidden_layers == 1) {
-    for (std::int64_t k = 0; k < shape_.units(); ++k) e_[k] = std::abs(w3[k]);
-    std::copy_n(c_.data(), shape_.units(), q_.data());
+    output_norms(p);
     return;
   }
-  std::fill_n(e_.data(), e_.size(), T(0));
-  for (std::int64_t unit = 0; unit < shape_.units(); ++unit) {
-    const std::int64_t base = unit / width * width;
-    const T* row = p + layout_.w2.offset + unit * width;
-    T q = T(0);
-    for (std::int64_t j = 0; j < width; ++j) {
-      q += std::abs(row[j]) * c_[base + j];
-      e_[base + j] += std::abs(w3[unit]) * std::abs(row[j]);
-    }
-    q_[unit] = q;
-  }
+  const T* w3 = p + layout_.output.offset;
+  sum_over_hidden_rows([&](std::int64_t unit, std::int64_t first_column, T* e) {
+    return functions_.path_sums(p + layout_.w2.offset + unit * shape_.width, shape_.width, c_.data() + first_column,
+                                std::abs(w3[unit]), e);
+  });
+}
+
+// With one hidden layer.
+template <class T>
+void AdamPass<T>::output_norms(const T* p) {
+  const T* w = p + layout_.output.offset;
+  for (std::int64_t k = 0; k < shape_.units(); ++k) e_[k] = std::abs(w[k]);
+  std::copy_n(c_.data(), shape_.units(), q_.data());
 }
 
 template class AdamPass<float>;

@@ -36,6 +36,9 @@ class AdamPass {
   // All arrays: (layout.size,); t = 1 at the first step. w2 and listener: see kernel.hpp; the latter may be null.
   void step(const AdamState<T>& state, std::int64_t t, const RowGradient<T>& w2 = {}, RowListener* listener = nullptr);
 
+  // A step that needs no `prepare` and leaves nothing prepared: for one step on parameters that are used only once.
+  void step_alone(const AdamState<T>& state, std::int64_t t);
+
   // Gives every row at rest the moments that it has after step t.
   void settle(const AdamState<T>& state, std::int64_t t);
 
@@ -62,10 +65,15 @@ class AdamPass {
   bool update_row_or_rest(const AdamState<T>& state, const Step& step, std::int64_t k);
   bool may_rest(std::int64_t t) const;
   void update_biases(const AdamState<T>& state, const AdamStep<T>& step);
+  void update_output(const AdamState<T>& state, const AdamStep<T>& step);
   void update_first_weights(const AdamState<T>& state, const AdamStep<T>& step);
   void update_hidden_weights(const AdamState<T>& state, const Step& step);
+  // row(unit, first column of its group, e: (width,) to add to) returns q of the unit.
+  template <class RowFunction>
+  void sum_over_hidden_rows(const RowFunction& row);
   void sum_columns();
-  void column_norms(const T* p);
+  void column_norms(const T* p, std::int64_t first, std::int64_t last);
+  void output_norms(const T* p);
 
   NetworkShape shape_;
   ParameterLayout layout_;
@@ -86,6 +94,7 @@ class AdamPass {
   // width). With one hidden layer e_j = |w_j| and q_k = c_k.
   Buffer<T> c_, old_c_, e_, q_, old_w3_;
   Buffer<T> partial_e_;  // (groups, row chunks, width)
+  Buffer<T> row_scale_;  // w1's shape: e_j throughout row j
 };
 
 }  // namespace pn::cpu

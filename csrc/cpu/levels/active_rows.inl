@@ -3,6 +3,7 @@
 
 #include "cpu/levels/active_rows.hpp"
 #include "cpu/levels/dense_rows.inl"
+#include "cpu/levels/lanes.inl"
 #include "cpu/levels/widening.inl"
 
 namespace pn::cpu {
@@ -71,18 +72,6 @@ void active_sum_rows(const View<T>& h, const std::int32_t* index, const T* facto
     held = 0;
   }
   for (int i = 0; i < held; ++i) add_rows<1, T>(rows + i, factors + i, h.columns, sum);
-}
-
-// Calls one(i, lane) for i in [0, count), lane = i % lanes, so that sums keep a partial a lane and the loop is a
-// vector's.
-template <class T, class One>
-inline __attribute__((always_inline)) void by_lanes(std::int64_t count, One one) {
-  constexpr int n = kLanes<T>;
-  const std::int64_t whole = count / n * n;
-  for (std::int64_t i = 0; i < whole; i += n) {
-    for (int lane = 0; lane < n; ++lane) one(i + lane, lane);
-  }
-  for (std::int64_t i = whole; i < count; ++i) one(i, static_cast<int>(i - whole));
 }
 
 template <class T>

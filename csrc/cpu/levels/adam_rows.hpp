@@ -27,6 +27,10 @@ struct AdamRowFunctions {
   // values: e: (n,) += |w3_k| |W2_kj|; returns q_k = sum_j |W2_kj| c_j.
   T (*update_path_sums)(const AdamStretch<T>& row, const AdamStep<T>& step, T factor, const T* old_c, const T* new_c,
                         T new_abs_w3, T* e);
+  // The same update with the sums that this step needs, of the old values: c and |w3_k| are old, too.
+  T (*update_path_old_sums)(const AdamStretch<T>& row, const AdamStep<T>& step, T factor, const T* c, T abs_w3, T* e);
+  // The sums of a row as it is, in the same order.
+  T (*path_sums)(const T* row, std::int64_t n, const T* c, T abs_w3, T* e);
   // A gradient of 0 and no penalty; whether a parameter has changed.
   bool (*update_idle)(const AdamStretch<T>& row, const AdamStep<T>& step);
   // m and v times a factor each.

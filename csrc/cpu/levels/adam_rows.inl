@@ -3,6 +3,7 @@
 
 #include "core/penalty.hpp"
 #include "cpu/levels/adam_rows.hpp"
+#include "cpu/levels/lanes.inl"
 
 namespace pn::cpu {
 namespace {
@@ -37,30 +38,55 @@ inline T magnitude_of(T value) {
 }
 
 template <class T>
-T adam_rows_update_path_sums(const AdamStretch<T>& row, const AdamStep<T>& step, T factor, const T* __restrict old_c,
-                             const T* __restrict new_c, T new_abs_w3, T* __restrict e) {
+inline T sum_of_lanes(const T* partial) {
+  T sum = T(0);
+  for (int lane = 0; lane < kLanes<T>; ++lane) sum += partial[lane];
+  return sum;
+}
+
+enum class Summed { before, after };  // which values of the row
+
+template <class T, Summed kSummed>
+inline T adam_rows_update_and_sum(const AdamStretch<T>& row, const AdamStep<T>& step, T factor,
+                                  const T* __restrict old_c, const T* __restrict c, T abs_w3, T* __restrict e) {
   T* __restrict p = row.p, * __restrict m = row.m, * __restrict v = row.v;
   const T* __restrict g = row.gradient;
   const T loss_scale = row.scale;
   const AdamStep<T> s = step;
-  constexpr int n = kLanes<T>;
-  T partial[n] = {};  // q_k, a partial sum a lane
-  const auto one = [&](std::int64_t i, int lane) __attribute__((always_inline)) {
-    const T gradient = loss_scale * g[i] + factor * old_c[i] * sign(p[i]);
-    const T next = adam_update(p[i] * s.retention, gradient, m[i], v[i], s);
-    const T size = magnitude_of(next);
+  T partial[kLanes<T>] = {};  // q_k, a partial sum a lane
+  by_lanes<T>(row.n, [&](std::int64_t i, int lane) __attribute__((always_inline)) {
+    const T now = p[i];
+    const T gradient = loss_scale * g[i] + factor * old_c[i] * sign(now);
+    const T next = adam_update(now * s.retention, gradient, m[i], v[i], s);
+    const T size = magnitude_of(kSummed == Summed::before ? now : next);
     p[i] = next;
-    e[i] += new_abs_w3 * size;
-    partial[lane] += size * new_c[i];
-  };
-  const std::int64_t whole = row.n / n * n;
-  for (std::int64_t i = 0; i < whole; i += n) {
-    for (int lane = 0; lane < n; ++lane) one(i + lane, lane);
-  }
-  for (std::int64_t i = whole; i < row.n; ++i) one(i, static_cast<int>(i - whole));
-  T sum = T(0);
-  for (int lane = 0; lane < n; ++lane) sum += partial[lane];
-  return sum;
+    e[i] += abs_w3 * size;
+    partial[lane] += size * c[i];
+  });
+  return sum_of_lanes(partial);
+}
+
+template <class T>
+T adam_rows_update_path_sums(const AdamStretch<T>& row, const AdamStep<T>& step, T factor, const T* old_c,
+                             const T* new_c, T new_abs_w3, T* e) {
+  return adam_rows_update_and_sum<T, Summed::after>(row, step, factor, old_c, new_c, new_abs_w3, e);
+}
+
+template <class T>
+T adam_rows_update_path_old_sums(const AdamStretch<T>& row, const AdamStep<T>& step, T factor, const T* c, T abs_w3,
+                                 T* e) {
+  return adam_rows_update_and_sum<T, Summed::before>(row, step, factor, c, c, abs_w3, e);
+}
+
+template <class T>
+T adam_rows_path_sums(const T* __restrict row, std::int64_t count, const T* __restrict c, T abs_w3, T* __restrict e) {
+  T partial[kLanes<T>] = {};
+  by_lanes<T>(count, [&](std::int64_t i, int lane) __attribute__((always_inline)) {
+    const T size = magnitude_of(row[i]);
+    e[i] += abs_w3 * size;
+    partial[lane] += size * c[i];
+  });
+  return sum_of_lanes(partial);
 }
 
 template <class T>
@@ -87,7 +113,12 @@ void adam_rows_decay(const AdamStretch<T>& row, T m_factor, T v_factor) {
 
 template <class T>
 constexpr AdamRowFunctions<T> adam_row_functions() {
-  return {adam_rows_update<T>, adam_rows_update_path<T>, adam_rows_update_path_sums<T>, adam_rows_update_idle<T>,
+  return {adam_rows_update<T>,
+          adam_rows_update_path<T>,
+          adam_rows_update_path_sums<T>,
+          adam_rows_update_path_old_sums<T>,
+          adam_rows_path_sums<T>,
+          adam_rows_update_idle<T>,
           adam_rows_decay<T>};
 }
 
