@@ -77,11 +77,13 @@ class Context {
   std::map<Key, Algorithm> algorithms_;
 };
 
+// tf32: of float32 factors; others have no such way and keep their own.
 template <class In, class Out>
 void multiply(Context& context, const Product<In, Out>& p, bool tf32, void* workspace, cudaStream_t stream) {
+  const bool rounds = tf32 && ElementOf<In>::value == Element::float32;
   const Multiplication untyped{
-      ElementOf<In>::value, ElementOf<Out>::value, tf32, p.m,        p.n,           p.k, p.a,
-      p.stride_a,           p.transpose_a,         p.b,  p.stride_b, p.transpose_b, p.c, p.stride_c,
+      ElementOf<In>::value, ElementOf<Out>::value, rounds, p.m,        p.n,           p.k, p.a,
+      p.stride_a,           p.transpose_a,         p.b,    p.stride_b, p.transpose_b, p.c, p.stride_c,
       p.accumulate};
   context.multiply(untyped, workspace, stream);
 }

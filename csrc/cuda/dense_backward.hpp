@@ -84,57 +84,78 @@ struct HiddenColumn {
   }
 };
 
-// mask: (n, capacity) = [h2_bk > 0] of the mixed units, zeros beyond them.
-struct PackMask {
-  const float* h2;  // (n, width)
-  std::int64_t width;
-  const std::int32_t *mixed, *mixed_count;
-  std::int64_t capacity;
-  Bfloat16* mask;
+// A factor of masked products in terms whose sum it is, a product for each, the smallest first: three of bfloat16, in
+// which the mask is exact, for float32; itself for float64.
+template <class T>
+struct SplitMatrix;
 
-  PN_TEAM void at(std::int64_t i) const {
-    const std::int64_t b = i / capacity, p = i % capacity;
-    const bool active = p < *mixed_count && h2[b * width + mixed[p]] > 0.0f;
-    mask[i] = to_bfloat16(active ? 1.0f : 0.0f);
+template <>
+struct SplitMatrix<float> {
+  using Element = Bfloat16;
+  static constexpr int kTerms = 3;
+  Element* term[kTerms];
+
+  static PN_TEAM Element element(float value) { return to_bfloat16(value); }
+  PN_TEAM void store(std::int64_t at, float value) const {
+    const ThreeTerms terms = split(value);
+    term[0][at] = terms.low;
+    term[1][at] = terms.middle;
+    term[2][at] = terms.high;
   }
 };
 
-// A float32 matrix in three parts, for three products.
-struct SplitMatrix {
-  Bfloat16 *high, *middle, *low;
+template <>
+struct SplitMatrix<double> {
+  using Element = double;
+  static constexpr int kTerms = 1;
+  Element* term[kTerms];
 
-  PN_TEAM void store(std::int64_t at, float value) const {
-    const ThreeTerms terms = split(value);
-    high[at] = terms.high;
-    middle[at] = terms.middle;
-    low[at] = terms.low;
+  static PN_TEAM Element element(double value) { return value; }
+  PN_TEAM void store(std::int64_t at, double value) const { term[0][at] = value; }
+};
+
+// mask: (n, capacity) = [h2_bk > 0] of the mixed units, zeros beyond them.
+template <class T>
+struct PackMask {
+  const T* h2;  // (n, width)
+  std::int64_t width;
+  const std::int32_t *mixed, *mixed_count;
+  std::int64_t capacity;
+  typename SplitMatrix<T>::Element* mask;
+
+  PN_TEAM void at(std::int64_t i) const {
+    const std::int64_t b = i / capacity, p = i % capacity;
+    const bool active = p < *mixed_count && h2[b * width + mixed[p]] > T(0);
+    mask[i] = SplitMatrix<T>::element(active ? T(1) : T(0));
   }
 };
 
 // to: (n, stride) = r_b h1_bj, zeros beyond the width.
+template <class T>
 struct SplitWeightedRows {
-  const float* h1;  // (n, width)
-  const float* residual;
+  const T* h1;  // (n, width)
+  const T* residual;
   std::int64_t width, stride;
-  SplitMatrix to;
+  SplitMatrix<T> to;
 
   PN_TEAM void at(std::int64_t i) const {
     const std::int64_t b = i / stride, j = i % stride;
-    to.store(i, j < width ? residual[b] * h1[b * width + j] : 0.0f);
+    to.store(i, j < width ? residual[b] * h1[b * width + j] : T(0));
   }
 };
 
 // to: (capacity, stride) = w3_k W2_kj of the mixed units k, zeros beyond them and beyond the width.
+template <class T>
 struct SplitMixedRows {
-  const float *w2, *w3;
+  const T *w2, *w3;
   const std::int32_t *mixed, *mixed_count;
   std::int64_t width, stride;
-  SplitMatrix to;
+  SplitMatrix<T> to;
 
   PN_TEAM void at(std::int64_t i) const {
     const std::int64_t p = i / stride, j = i % stride;
     const bool inside = p < *mixed_count && j < width;
-    to.store(i, inside ? w3[mixed[p]] * w2[static_cast<std::int64_t>(mixed[p]) * width + j] : 0.0f);
+    to.store(i, inside ? w3[mixed[p]] * w2[static_cast<std::int64_t>(mixed[p]) * width + j] : T(0));
   }
 };
 

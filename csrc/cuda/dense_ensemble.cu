@@ -261,27 +261,14 @@ std::vector<std::string> dense_kernels(const NetworkShape& shape) {
   return {"direct"};
 }
 
-std::string choose_dense_kernel(const NetworkShape& shape, std::string_view kernel, std::int64_t item_bytes) {
-  const std::vector<std::string> all = dense_kernels(shape);
-  const bool narrow = item_bytes == sizeof(float);
-  if (kernel == "auto") return narrow ? all.front() : "direct";
-  if (kernel == "active" && !narrow) {
-    throw std::invalid_argument("kernel='active' needs float32 parameters on the GPU, got float64");
-  }
-  return std::string(kernel);
-}
-
 template <class T>
 std::unique_ptr<DeviceEnsemble<T>> make_dense_ensemble(const EnsembleSettings& settings,
                                                        const std::vector<MemberSettings<T>>& members) {
-  EnsembleSettings chosen = settings;
-  chosen.kernel = choose_dense_kernel(settings.shape, settings.kernel, sizeof(T));
-  return std::make_unique<DenseEnsemble<T>>(chosen, members);
+  return std::make_unique<DenseEnsemble<T>>(settings, members);
 }
 
 RunBytes dense_run_bytes(const EnsembleSettings& s, std::int64_t item_bytes) {
-  const bool active = choose_dense_kernel(s.shape, s.kernel, item_bytes) == "active";
-  const DenseRunShape shape = run_shape(s, PenaltyKind::path_norm, active);  // which needs the most
+  const DenseRunShape shape = run_shape(s, PenaltyKind::path_norm, s.kernel == "active");  // which needs the most
   const std::int64_t memory = item_bytes == sizeof(float) ? run_memory<float>(shape) : run_memory<double>(shape);
   return {memory + cublas::kWorkspaceBytes, (s.train_rows + s.validation_rows) * (s.shape.inputs + 1) * item_bytes};
 }

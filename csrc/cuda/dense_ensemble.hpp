@@ -17,14 +17,12 @@ bool is_dense(const NetworkShape& shape);
 // Best first.
 std::vector<std::string> dense_kernels(const NetworkShape& shape);
 
-// The kernel that the name, one of dense_kernels or "auto", stands for at this precision. Throws std::invalid_argument.
-std::string choose_dense_kernel(const NetworkShape& shape, std::string_view kernel, std::int64_t item_bytes);
-
-// settings.kernel: one of dense_kernels or "auto".
+// settings.kernel: one of dense_kernels.
 template <class T>
 std::unique_ptr<DeviceEnsemble<T>> make_dense_ensemble(const EnsembleSettings& settings,
                                                        const std::vector<MemberSettings<T>>& members);
 
+// settings.kernel: one of dense_kernels.
 RunBytes dense_run_bytes(const EnsembleSettings& settings, std::int64_t item_bytes);
 
 }  // namespace pn::cuda

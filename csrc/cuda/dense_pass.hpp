@@ -1,11 +1,10 @@
 // Forward and backward passes of a dense network as launches (kernels.md, section 3), one or two hidden layers.
 //
 // Two ways through W2's part of the backward pass: "direct", three whole products, for every activation; and "active",
-// for ReLU in float32, in which only the mixed units take part in products, and these are masked ones on tensor cores.
+// for ReLU, in which only the mixed units take part in products, and these are masked ones: in float32 on tensor cores.
 #pragma once
 
 #include <cstdint>
-#include <type_traits>
 
 #include "core/network.hpp"
 #include "cuda/carver.hpp"
@@ -39,9 +38,9 @@ struct DenseMemory {
   double* active;   // (width,) on how many rows a unit of layer 2 is active
   T *on, *linear;   // (width,) u and s
   std::int32_t *slot, *mixed, *mixed_count, *panel_size;
-  Bfloat16* mask;                // (rows, capacity)
-  SplitMatrix weighted, hidden;  // (rows, split stride), (capacity, split stride)
-  T* panel;                      // (capacity, width)
+  typename SplitMatrix<T>::Element* mask;  // (rows, capacity)
+  SplitMatrix<T> weighted, hidden;         // (rows, split stride), (capacity, split stride)
+  T* panel;                                // (capacity, width)
 
   static DenseMemory forward(const DenseShape& shape, std::int64_t rows, Carver& carver) {
     DenseMemory m{};
@@ -65,11 +64,10 @@ struct DenseMemory {
     for (std::int32_t** list : {&m.slot, &m.mixed}) *list = carver.take<std::int32_t>(width);
     m.mixed_count = carver.take<std::int32_t>(1);
     m.panel_size = carver.take<std::int32_t>(1);
-    m.mask = carver.take<Bfloat16>(rows * capacity);
-    for (SplitMatrix* split : {&m.weighted, &m.hidden}) {
-      const std::int64_t size = (split == &m.weighted ? rows : capacity) * shape.split_stride();
-      for (Bfloat16** part : {&split->high, &split->middle, &split->low}) *part = carver.take<Bfloat16>(size);
-    }
+    using Element = typename SplitMatrix<T>::Element;
+    m.mask = carver.take<Element>(rows * capacity);
+    for (Element*& term : m.weighted.term) term = carver.take<Element>(rows * shape.split_stride());
+    for (Element*& term : m.hidden.term) term = carver.take<Element>(capacity * shape.split_stride());
     m.panel = carver.take<T>(capacity * width);
     return m;
   }
@@ -164,9 +162,7 @@ class DensePass {
                                    memory_.panel_size});
     sum_columns<1>(WeightedColumn<T>{memory_.h1, memory_.output, width}, n, {{memory_.on, nullptr}});
     sum_columns<1>(LinearColumn<T>{p.w2, p.w3, memory_.slot, width}, width, {{memory_.linear, nullptr}});
-    if constexpr (std::is_same_v<T, float>) {
-      launcher_.choose(memory_.panel_size, sizes.count, [&](int size) { masked_products(p, n, sizes.capacity[size]); });
-    }
+    launcher_.choose(memory_.panel_size, sizes.count, [&](int size) { masked_products(p, n, sizes.capacity[size]); });
     hidden_layer(n, memory_.linear, gradient.b1);
     return {nullptr, memory_.slot, p.w3, memory_.on, memory_.panel, width};
   }
@@ -176,20 +172,18 @@ class DensePass {
     if (capacity == 0) return;
     const DenseMemory<T>& m = memory_;
     const std::int64_t width = shape_.width, stride = shape_.split_stride();
-    launcher_.launch(Elements<PackMask>{{m.h2, width, m.mixed, m.mixed_count, capacity, m.mask}, n * capacity});
-    launcher_.launch(Elements<SplitWeightedRows>{{m.h1, m.output, width, stride, m.weighted}, n * stride});
+    using Element = typename SplitMatrix<T>::Element;
+    launcher_.launch(Elements<PackMask<T>>{{m.h2, width, m.mixed, m.mixed_count, capacity, m.mask}, n * capacity});
+    launcher_.launch(Elements<SplitWeightedRows<T>>{{m.h1, m.output, width, stride, m.weighted}, n * stride});
     launcher_.launch(
-        Elements<SplitMixedRows>{{p.w2, p.w3, m.mixed, m.mixed_count, width, stride, m.hidden}, capacity * stride});
-    // The smallest terms first.
-    const Bfloat16* const weighted[] = {m.weighted.low, m.weighted.middle, m.weighted.high};
-    const Bfloat16* const hidden[] = {m.hidden.low, m.hidden.middle, m.hidden.high};
-    for (int part = 0; part < 3; ++part) {
-      multiply(Product<Bfloat16, T>{capacity, width, n, m.mask, capacity, true, weighted[part], stride, false, m.panel,
-                                    width, part > 0});
+        Elements<SplitMixedRows<T>>{{p.w2, p.w3, m.mixed, m.mixed_count, width, stride, m.hidden}, capacity * stride});
+    for (int i = 0; i < SplitMatrix<T>::kTerms; ++i) {
+      multiply(Product<Element, T>{capacity, width, n, m.mask, capacity, true, m.weighted.term[i], stride, false,
+                                   m.panel, width, i > 0});
     }
-    for (int part = 0; part < 3; ++part) {
-      multiply(Product<Bfloat16, T>{n, width, capacity, m.mask, capacity, false, hidden[part], stride, false, m.dz1,
-                                    width, part > 0});
+    for (int i = 0; i < SplitMatrix<T>::kTerms; ++i) {
+      multiply(Product<Element, T>{n, width, capacity, m.mask, capacity, false, m.hidden.term[i], stride, false, m.dz1,
+                                   width, i > 0});
     }
   }
 

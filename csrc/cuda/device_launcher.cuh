@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "cuda/cublas.hpp"
 #include "cuda/launcher.hpp"
@@ -40,7 +41,11 @@ class DeviceLauncher {
   DeviceLauncher(cublas::Context* blas, void* workspace, bool tf32, cudaStream_t stream)
       : blas_(blas), workspace_(workspace), tf32_(tf32), stream_(stream) {}
 
-  void set_choice(Choice choice) { choice_ = choice; }
+  // To be called outside a capture: capture takes a second stream, for what the bodies launch.
+  void set_choice(Choice choice) {
+    choice_ = choice;
+    if (choice == Choice::capture && branch_ == nullptr) branch_ = std::make_unique<Stream>();
+  }
 
   template <class Kernel>
   void launch(const Kernel& kernel) {
@@ -63,19 +68,19 @@ class DeviceLauncher {
         return;
       }
       case Choice::capture: return capture_bodies(which, n, body);
-      case Choice::all:
+      case Choice::all: {
+        cudaFuncAttributes attributes = {};  // asking for them loads the kernel, which runs in graphs only
+        check(cudaFuncGetAttributes(&attributes, choose_body), "loading a kernel");
         for (int i = 0; i < n; ++i) body(i);
+      }
     }
   }
 
  private:
   template <class Body>
   void capture_bodies(const std::int32_t* which, int n, Body body) {
-    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-    cudaGraph_t graph = nullptr;
-    check(cudaStreamGetCaptureInfo(stream_, &status, nullptr, &graph, nullptr, nullptr, nullptr), "reading a capture");
     cudaGraphConditionalHandle handle{};
-    check(cudaGraphConditionalHandleCreate(&handle, graph, 0, 0), "making a conditional handle");
+    check(cudaGraphConditionalHandleCreate(&handle, graph_of_capture(stream_), 0, 0), "making a conditional handle");
     choose_body<<<1, 1, 0, stream_>>>(handle, which);
     check(cudaGetLastError(), "launching a kernel");
 
@@ -84,42 +89,26 @@ class DeviceLauncher {
     parameters.conditional.handle = handle;
     parameters.conditional.type = cudaGraphCondTypeSwitch;
     parameters.conditional.size = static_cast<unsigned>(n);
-    add_node(parameters);
+    add_conditional_node(stream_, parameters);
     for (int i = 0; i < n; ++i) capture_body(parameters.conditional.phGraph_out[i], i, body);
-  }
-
-  // After all that the stream has captured, and before what it captures next.
-  void add_node(cudaGraphNodeParams& parameters) {
-    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-    cudaGraph_t graph = nullptr;
-    const cudaGraphNode_t* before = nullptr;
-    const cudaGraphEdgeData* edges = nullptr;
-    std::size_t count = 0;
-    check(cudaStreamGetCaptureInfo(stream_, &status, nullptr, &graph, &before, &edges, &count), "reading a capture");
-    cudaGraphNode_t node = nullptr;
-    check(cudaGraphAddNode(&node, graph, before, edges, count, &parameters), "adding a conditional node");
-    check(cudaStreamUpdateCaptureDependencies(stream_, &node, nullptr, 1, cudaStreamSetCaptureDependencies),
-          "adding a conditional node");
   }
 
   template <class Body>
   void capture_body(cudaGraph_t graph, int i, Body body) {
-    const Stream branch;
-    check(cudaStreamBeginCaptureToGraph(branch.get(), graph, nullptr, nullptr, 0, cudaStreamCaptureModeThreadLocal),
+    const cudaStream_t trunk = stream_, branch = branch_->get();
+    check(cudaStreamBeginCaptureToGraph(branch, graph, nullptr, nullptr, 0, cudaStreamCaptureModeThreadLocal),
           "beginning a capture");
-    const cudaStream_t trunk = stream_;
-    stream_ = branch.get();
+    stream_ = branch;
+    cudaGraph_t same = nullptr;
     try {
       body(i);
     } catch (...) {
       stream_ = trunk;
-      cudaGraph_t ignored = nullptr;
-      cudaStreamEndCapture(branch.get(), &ignored);
+      cudaStreamEndCapture(branch, &same);
       throw;
     }
     stream_ = trunk;
-    cudaGraph_t same = nullptr;
-    check(cudaStreamEndCapture(branch.get(), &same), "ending a capture");
+    check(cudaStreamEndCapture(branch, &same), "ending a capture");
   }
 
   cublas::Context* blas_;
@@ -127,6 +116,7 @@ class DeviceLauncher {
   bool tf32_;
   cudaStream_t stream_;
   Choice choice_ = Choice::ask;
+  std::unique_ptr<Stream> branch_;
 };
 
 }  // namespace pn::cuda

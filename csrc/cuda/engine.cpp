@@ -28,15 +28,14 @@ std::unique_ptr<DeviceEnsemble<T>> make_ensemble(const EnsembleSettings& setting
                                                  const std::vector<MemberSettings<T>>& members) {
   EnsembleSettings chosen = settings;
   chosen.kernel = choose_kernel(settings.shape, settings.kernel);
-  // "auto" of a dense network depends on the precision too.
-  if (is_dense(settings.shape)) return make_dense_ensemble<T>(settings, members);
+  if (is_dense(settings.shape)) return make_dense_ensemble<T>(chosen, members);
   return make_block_ensemble<T>(chosen, members);
 }
 
 RunBytes run_bytes(const EnsembleSettings& settings, std::int64_t item_bytes) {
   EnsembleSettings chosen = settings;
   chosen.kernel = choose_kernel(settings.shape, settings.kernel);
-  if (is_dense(settings.shape)) return dense_run_bytes(settings, item_bytes);
+  if (is_dense(settings.shape)) return dense_run_bytes(chosen, item_bytes);
   return item_bytes == 4 ? block_run_bytes<float>(chosen) : block_run_bytes<double>(chosen);
 }
 

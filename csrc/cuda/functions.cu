@@ -96,13 +96,6 @@ void dense_gradient(const NetworkShape& network, const Tensors<const T>& p, cons
   }
 }
 
-// The kernel's own name.
-template <class T>
-std::string chosen_kernel(const NetworkShape& shape, const Call& call) {
-  if (is_dense(shape)) return choose_dense_kernel(shape, call.kernel, sizeof(T));
-  return choose_kernel(shape, call.kernel);
-}
-
 // Runs body(call) with working memory that is given back in the stream's order.
 template <class T, class Body>
 void with_block_memory(BlockCall<T> block, cudaStream_t stream, Body body) {
@@ -120,7 +113,7 @@ template <class T>
 std::string forward(const NetworkShape& shape, const Tensors<const T>& p, const T* x, std::int64_t rows, T* prediction,
                     const Call& call) {
   const DeviceGuard guard(call.device);
-  const std::string kernel = chosen_kernel<T>(shape, call);
+  const std::string kernel = choose_kernel(shape, call.kernel);
   if (is_dense(shape)) {
     dense_forward(shape, p, x, rows, prediction, call);
   } else {
@@ -143,7 +136,7 @@ std::pair<double, std::string> loss_and_gradient(const NetworkShape& shape, cons
     return Parts{carver.take<double>(1), PenaltyMemory::of<T>(shape, penalty.kind, carver)};
   });
   clear(memory.parts().loss, stream_of(call));
-  const std::string kernel = chosen_kernel<T>(shape, call);
+  const std::string kernel = choose_kernel(shape, call.kernel);
   if (is_dense(shape)) {
     dense_gradient(shape, p, x, y, rows, gradient, memory.parts().loss, kernel == "active", call);
   } else {

@@ -43,8 +43,54 @@ Stream::~Stream() {
   if (stream_ != nullptr) cudaStreamDestroy(stream_);
 }
 
-Graph::~Graph() {
+namespace {
+
+// What a stream has captured.
+struct Capture {
+  cudaGraph_t graph = nullptr;
+  const cudaGraphNode_t* last = nullptr;  // nodes that the next one comes after
+  const cudaGraphEdgeData* edges = nullptr;
+  std::size_t count = 0;
+};
+
+Capture capture_of(cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  Capture c;
+#if CUDART_VERSION >= 13000
+  check(cudaStreamGetCaptureInfo(stream, &status, nullptr, &c.graph, &c.last, &c.edges, &c.count), "reading a capture");
+#else
+  check(cudaStreamGetCaptureInfo_v3(stream, &status, nullptr, &c.graph, &c.last, &c.edges, &c.count),
+        "reading a capture");
+#endif
+  if (status != cudaStreamCaptureStatusActive) throw std::runtime_error("the stream's capture was broken off");
+  return c;
+}
+
+}  // namespace
+
+cudaGraph_t graph_of_capture(cudaStream_t capturing) { return capture_of(capturing).graph; }
+
+void add_conditional_node(cudaStream_t capturing, cudaGraphNodeParams& parameters) {
+  const Capture c = capture_of(capturing);
+  cudaGraphNode_t node = nullptr;
+#if CUDART_VERSION >= 13000
+  check(cudaGraphAddNode(&node, c.graph, c.last, c.edges, c.count, &parameters), "adding a conditional node");
+  check(cudaStreamUpdateCaptureDependencies(capturing, &node, nullptr, 1, cudaStreamSetCaptureDependencies),
+        "adding a conditional node");
+#else
+  check(cudaGraphAddNode_v2(&node, c.graph, c.last, c.edges, c.count, &parameters), "adding a conditional node");
+  check(cudaStreamUpdateCaptureDependencies_v2(capturing, &node, nullptr, 1, cudaStreamSetCaptureDependencies),
+        "adding a conditional node");
+#endif
+}
+
+Graph::~Graph() { destroy(); }
+
+void Graph::destroy() {
   if (executable_ != nullptr) cudaGraphExecDestroy(executable_);
+  if (graph_ != nullptr) cudaGraphDestroy(graph_);
+  executable_ = nullptr;
+  graph_ = nullptr;
 }
 
 void Graph::abandon(cudaStream_t stream) {
@@ -55,15 +101,9 @@ void Graph::abandon(cudaStream_t stream) {
 }
 
 void Graph::finish(cudaStream_t stream) {
-  cudaGraph_t graph = nullptr;
-  check(cudaStreamEndCapture(stream, &graph), "ending a capture");
-  if (executable_ != nullptr) {
-    cudaGraphExecDestroy(executable_);
-    executable_ = nullptr;
-  }
-  const cudaError_t status = cudaGraphInstantiate(&executable_, graph, 0);
-  cudaGraphDestroy(graph);
-  check(status, "making a graph");
+  destroy();
+  check(cudaStreamEndCapture(stream, &graph_), "ending a capture");
+  check(cudaGraphInstantiate(&executable_, graph_, 0), "making a graph");
 }
 
 }  // namespace pn::cuda

@@ -122,6 +122,12 @@ class Stream {
   cudaStream_t stream_ = nullptr;
 };
 
+// Puts a conditional node after all that the stream has captured, and before what it captures next. parameters: gets
+// the node's body graphs.
+void add_conditional_node(cudaStream_t capturing, cudaGraphNodeParams& parameters);
+// The graph that the stream is captured into.
+cudaGraph_t graph_of_capture(cudaStream_t capturing);
+
 // A captured sequence of launches.
 class Graph {
  public:
@@ -148,6 +154,8 @@ class Graph {
  private:
   static void abandon(cudaStream_t stream);
   void finish(cudaStream_t stream);
+  void destroy();
+  cudaGraph_t graph_ = nullptr;  // kept: its conditional nodes' handles and bodies belong to it
   cudaGraphExec_t executable_ = nullptr;
 };
 

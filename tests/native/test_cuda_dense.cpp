@@ -137,7 +137,7 @@ void test_gradients() {
         test_gradient<float>(relu, n, true, 3e-5);
         test_gradient<float>(relu, n, false, 3e-5);
         if (n != 33) continue;
-        test_gradient<double>(relu, n, false, 1e-12);
+        for (const bool active : {true, false}) test_gradient<double>(relu, n, active, 1e-12);
         test_gradient<double>(network(d, width, 1, Activation::relu), n, false, 1e-12);
         for (const Activation activation : {Activation::tanh, Activation::sigmoid}) {
           for (const int layers : {1, 2}) {
