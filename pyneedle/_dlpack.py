@@ -79,8 +79,12 @@ class _Library:
     writable: bool = True
 
 
+def _library_name(array: object) -> str:
+    return type(array).__module__.partition(".")[0]
+
+
 def _library(array: Any, index: int) -> _Library:
-    name = type(array).__module__.partition(".")[0]
+    name = _library_name(array)
     if name == "cupy":
         cupy: Any = sys.modules["cupy"]
         with cupy.cuda.Device(index):
@@ -130,6 +134,7 @@ class Loan:
     device: int = field(init=False)
     dtype: str = field(init=False, default="")
     _library: _Library = field(init=False)
+    _foreign: bool = field(init=False, default=False)  # an array of another library has been lent, too
     _capsules: list[Any] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
@@ -146,8 +151,8 @@ class Loan:
 
     @property
     def waits(self) -> bool:
-        """Whether the library itself waits for what is queued on that stream."""
-        return self._library.waits
+        """Whether the libraries themselves wait for what is queued on that stream."""
+        return self._library.waits and not self._foreign
 
     def empty(self, shape: tuple[int, ...]) -> Any:
         """A new array of that library, on that device and of that dtype."""
@@ -175,6 +180,8 @@ class Loan:
         except (BufferError, RuntimeError, TypeError, ValueError) as error:
             raise TypeError(f"{name} can't be borrowed through DLPack: {error}") from error
         self._capsules.append(capsule)
+        # It may reuse the memory, or read what is written, on a stream that knows nothing of this one.
+        self._foreign = self._foreign or _library_name(value) != _library_name(self.first)
         # The capsule's own destructor gives the array back: its name stays "dltensor".
         tensor = _Tensor.from_address(_get_pointer(capsule, b"dltensor"))
         self._check(name, tensor, shape)

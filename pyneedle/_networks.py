@@ -212,7 +212,8 @@ class Network(ABC):
 
     @property
     def _layout(self) -> _gpu_arrays.Layout:
-        return _gpu_arrays.Layout(native(self), shapes(self), self.d, self.blocks == 1, self.name)
+        dense = self.blocks == 1 and self.d > 1  # on the GPU; a block with one input is no matter of products there
+        return _gpu_arrays.Layout(native(self), shapes(self), self.d, dense, self.name)
 
     def _flat(self, p: Mapping[str, Any]) -> tuple[Array, np.dtype[Any]]:
         dtype = _parameters.check(shapes(self), p)

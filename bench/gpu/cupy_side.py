@@ -42,8 +42,13 @@ class CupySide:
         self._fused_adam = fuse(
             lambda p, g, m, v, beta1, beta2, size, epsilon: _adam(p, g, m, v, beta1, beta2, size, epsilon, xp.sqrt)
         )
-        self._hidden = fuse(lambda z, b: xp.maximum(z + b, 0))
-        self._back = fuse(lambda dh, h: xp.where(h > 0, dh, 0))
+        zero = xp.float32(0)  # an argument: a constant within a fused function might widen it
+        relu, back = (
+            fuse(lambda z, b, zero: xp.maximum(z + b, zero)),
+            fuse(lambda dh, h, zero: xp.where(h > zero, dh, zero)),
+        )
+        self._hidden = lambda z, b: relu(z, b, zero)
+        self._back = lambda dh, h: back(dh, h, zero)
         self.reset()
 
     def reset(self) -> None:

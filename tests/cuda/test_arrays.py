@@ -40,9 +40,10 @@ def test_views_of_one_vector(library, network):
         first += value.size
     loss, gradient = net.loss_and_grad(views, library.put(x), library.put(y))
     wanted, wanted_gradient = net.loss_and_grad(library.put(p), library.put(x), library.put(y))
-    assert loss == wanted
-    for key, value in library.get(gradient).items():
-        np.testing.assert_array_equal(value, library.get(wanted_gradient)[key])
+    # The bits are those of one alignment: cuBLAS has other algorithms for others.
+    assert loss == pytest.approx(wanted, rel=1e-5)
+    for key, value in library.get(wanted_gradient).items():
+        np.testing.assert_allclose(library.get(gradient)[key], value, rtol=0, atol=1e-5 * np.abs(value).max())
     adam = pn.Adam()
     before = library.get(flat).copy()
     adam.step(views, gradient, adam.init_state(views), network=net)

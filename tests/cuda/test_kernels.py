@@ -194,12 +194,13 @@ def test_tf32_is_less_exact_and_only_by_name(sides, only_on_a_gpu):
     p = random_parameters(net, dtype="float32")
     x, y = random_rows(net, 800, dtype="float32")
     truth = net.loss_and_grad(cast(p, "float64"), x.astype("float64"), y.astype("float64"), kernel="reference")[1]
-    exact, rough = (
-        textbook.relative_error(sides.loss_and_grad(net, p, x, y, kernel)[1], truth)
-        for kernel in ("direct", "direct_tf32")
-    )
-    assert exact < 1e-5
-    assert 4 * exact < rough < 1e-2
+    for kernel in sides.kernels(net):
+        exact, rough = (
+            textbook.relative_error(sides.loss_and_grad(net, p, x, y, name)[1], truth)
+            for name in (kernel, f"{kernel}_tf32")
+        )
+        assert exact < 1e-5
+        assert 4 * exact < rough < 1e-2
 
 
 @pytest.mark.parametrize("network", NETWORKS)

@@ -95,6 +95,23 @@ def test_the_current_stream_of_the_library(cuda, monkeypatch, name, module, stre
     assert type(pn.Adam().init_state(on_gpu(p, kind)).m["w1"]) is kind
 
 
+def test_arrays_of_two_libraries_get_finished_work(cuda, monkeypatch):
+    """The other library may write where it lent an array, on a stream of its own."""
+    kinds = {name: fake_cuda.of_library(name) for name in ("cupy", "torch")}
+    monkeypatch.setitem(sys.modules, "cupy", fake_cuda.cupy_module(kinds["cupy"], 0))
+    net, p, x, _ = problem(pn.LocalNetwork)
+    net.forward(on_gpu(p, kinds["cupy"]), on_gpu(x, kinds["torch"]))
+    assert cuda.synchronized == 1
+
+
+def test_a_network_of_one_input_is_no_matter_of_products(cuda):
+    net = pn.GlobalNetwork(1, 5)
+    p, (x, _) = random_parameters(net), random_rows(net, 3)
+    net.forward(on_gpu(p), on_gpu(x))
+    with pytest.raises(ValueError, match="kernel must be one of"):
+        net.forward(on_gpu(p), on_gpu(x), "direct_tf32")
+
+
 def test_other_libraries_get_the_legacy_stream_and_finished_work(cuda):
     net, p, x, _ = problem(pn.LocalNetwork)
     DeviceArray.seen.clear()
