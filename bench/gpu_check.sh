@@ -97,7 +97,7 @@ sanitizer() {  # sanitizer TOOL
   [[ -z $try ]] || { echo "needs a GPU"; return 77; }
   command -v compute-sanitizer >/dev/null || { echo "compute-sanitizer is not on PATH"; return 77; }
   cd "$work"
-  timeout "$most" compute-sanitizer --tool "$1" --error-exitcode 9 --kernel-regex kns=pn --print-limit 20 \
+  timeout "$most" compute-sanitizer --tool "$1" --error-exitcode 9 --kernel-name kns=pn --print-limit 20 \
     "$python" -m bench.gpu.small_cases
 }
 memcheck() { sanitizer memcheck; }
