@@ -150,7 +150,7 @@ class Suite:
         if only in {None, "adam"} and "GN" in self._options.networks:
             self._attempt(self._adam)
         if self._options.plots:
-            for path in curves.draw_all(self._options.plots, self._peers, self._options, self._say):
+            for path in curves.draw_all(self._options.plots, self._peers, self._options, self._say, self._attempt):
                 self._say(f"wrote {path}")
         return self.outcome
 

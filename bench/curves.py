@@ -11,9 +11,10 @@ from typing import Any
 
 import pyneedle as pn
 from bench.ensemble import runs_of
-from pyneedle.benchmark import Comparison, NetworkName, Peer, compare, make_problem
+from pyneedle.benchmark import Comparison, NetworkName, Peer, Problem, compare, make_problem
 
 Say = Callable[[str], None]
+Attempt = Callable[[Callable[[], None]], None]  # calls it, and takes note where a side did not compute the same
 
 # Told apart without colour: marker, line style, and grey levels that a printer keeps apart.
 STYLES = (
@@ -51,15 +52,19 @@ MEMBERS = (1, 2, 4, 8, 16)
 
 
 def measure(
-    axis: Axis, network: NetworkName, peers: Sequence[Peer], options: argparse.Namespace, say: Say
+    axis: Axis, network: NetworkName, peers: Sequence[Peer], options: argparse.Namespace, say: Say, attempt: Attempt
 ) -> list[Comparison]:
     """A comparison per value, everything else as in FIXED; every side is checked each time."""
-    rows = []
+    rows: list[Comparison] = []
     values = axis.values[network][::2] if options.quick else axis.values[network]
     for value in values:
         sizes = {**FIXED[network], axis.name: value}
         problem = make_problem(network, sizes["d"], sizes["alpha"], sizes["batch"], batches=20, validation_rows=1)
-        rows += compare(problem, peers, ("auto",), options.threads, options.rounds, options.budget, say=say)
+
+        def one(problem: Problem = problem) -> None:
+            rows.extend(compare(problem, peers, ("auto",), options.threads, options.rounds, options.budget, say=say))
+
+        attempt(one)
     return rows
 
 
@@ -81,7 +86,9 @@ def ensemble_rates(options: argparse.Namespace) -> dict[str, dict[int, float]]:
     return rates
 
 
-def draw_all(folder: Path, peers: Sequence[Peer], options: argparse.Namespace, say: Say) -> Iterator[Path]:
+def draw_all(
+    folder: Path, peers: Sequence[Peer], options: argparse.Namespace, say: Say, attempt: Attempt
+) -> Iterator[Path]:
     """Writes a PNG per axis with a panel per network, one for ensembles, and the numbers as JSON."""
     import matplotlib as mpl
 
@@ -89,7 +96,7 @@ def draw_all(folder: Path, peers: Sequence[Peer], options: argparse.Namespace, s
     folder.mkdir(parents=True, exist_ok=True)
     numbers: dict[str, Any] = {}
     for axis in AXES:
-        rows = {network: measure(axis, network, peers, options, say) for network in options.networks}
+        rows = {network: measure(axis, network, peers, options, say, attempt) for network in options.networks}
         numbers[axis.name] = {network: [row.as_dict() for row in found] for network, found in rows.items()}
         yield _draw_axis(folder / f"cost_{axis.name}.png", axis, rows)
     rates = ensemble_rates(options)
