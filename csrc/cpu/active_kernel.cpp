@@ -7,20 +7,17 @@
 #include "cpu/dense_products.hpp"
 #include "cpu/levels/table.hpp"
 #include "cpu/masked_products.hpp"
+#include "cpu/packed_units.hpp"
 #include "cpu/residual.hpp"
 
 namespace pn::cpu {
 namespace {
 
 using blas::Transpose;
-using Units = std::vector<std::int32_t>;
 
 constexpr std::int64_t kNarrowTile = 128;  // columns of a task that only adds rows
-constexpr std::int64_t kUnitChunk = 32;    // rows of W2 of a task
+constexpr std::int64_t kUnitChunk = 32;    // rows of a batch or of W2 of a task
 constexpr std::int32_t kRelu = static_cast<std::int32_t>(Activation::relu);
-
-// Above this share of evaluated units all are evaluated, with W2 as it stands: copying rows pays below it.
-constexpr double kMostPacked = 0.75;
 
 template <class T>
 class ActiveKernel final : public Kernel<T>, public RowListener {
@@ -35,23 +32,14 @@ class ActiveKernel final : public Kernel<T>, public RowListener {
   void row_changed(std::int64_t k) override;
 
  private:
-  // Rows of W2 that take part in products: all of them in place, or some, copied together.
-  struct Selection {
-    Units units;    // ascending
-    const T* rows;  // rows: (units, width)
-    bool all;
-    std::int64_t count() const { return static_cast<std::int64_t>(units.size()); }
-  };
-
   void begin(const T* parameters);
   void forget();
   void forward_rows(const T* parameters, const Rows<T>& rows);
   void first_layer(std::int64_t n);
   void choose_evaluated();
-  void select(Selection& selection, bool all);
   void evaluate(std::int64_t n);
   void classify(std::int64_t n);
-  void add_to_linear(const Units& units, bool first);
+  void add_to_linear(const UnitList& units, bool first);
   void output(std::int64_t n);
   void backward(std::int64_t n, T* gradient);
   void on_gradient(std::int64_t n, T* gradient);
@@ -73,12 +61,11 @@ class ActiveKernel final : public Kernel<T>, public RowListener {
   const T* parameters_ = nullptr;  // of the call under way
   bool certifying_ = false;
   std::vector<UnitClass> units_;  // (width,) of the last batch, the guess for the next
-  Selection evaluated_, mixed_;
-  Units certified_on_, evaluated_on_;
+  UnitSelection<T> evaluated_, mixed_;
+  UnitList certified_on_, evaluated_on_;
   Buffer<T> x_;                    // (batch, inputs)
   Buffer<T> h1_, h2_, dz2_, dz1_;  // (batch, width); h2_ (batch, evaluated), dz2_ (batch, mixed)
-  Buffer<T> packed_;               // (kMostPacked width, width)
-  Buffer<T> b2_, w3_;              // (evaluated,) then (mixed,)
+  PackedUnits<T> packed_;          // of evaluated_, then of mixed_
   Buffer<T> dw3_, db2_;            // (mixed,)
   Buffer<T> linear_;               // (width,) s
   double constant_ = 0.0;          // sum_on w3_k b2_k
@@ -97,13 +84,11 @@ ActiveKernel<T>::ActiveKernel(const NetworkShape& shape, Isa isa, ThreadPool& po
     : shape_(shape), layout_(parameter_layout(shape)), table_(table<T>(isa)), pool_(pool), batch_(batch),
       width_(shape.width), certificates_(width_, isa, pool, batch), products_(width_, isa, pool, batch),
       units_(static_cast<std::size_t>(width_)), x_(batch * shape.inputs), h1_(batch * width_), h2_(batch * width_),
-      dz2_(batch * width_), dz1_(batch * width_),
-      packed_(static_cast<std::int64_t>(kMostPacked * static_cast<double>(width_)) * width_), b2_(width_), w3_(width_),
-      dw3_(width_), db2_(width_), linear_(width_), weighted_(width_), linear_sum_(width_), weighted_sum_(width_),
-      dots_(column_tiling(width_).parts * batch), linear_dots_(batch), residual_(batch),
-      partial_(2 * row_tiling(batch).parts * width_), gradient_rows_(static_cast<std::size_t>(width_)),
-      gradient_scales_(width_) {
-  for (Units* list : {&evaluated_.units, &mixed_.units, &certified_on_, &evaluated_on_}) {
+      dz2_(batch * width_), dz1_(batch * width_), packed_(shape, pool), dw3_(width_), db2_(width_), linear_(width_),
+      weighted_(width_), linear_sum_(width_), weighted_sum_(width_), dots_(column_tiling(width_).parts * batch),
+      linear_dots_(batch), residual_(batch), partial_(2 * row_tiling(batch).parts * width_),
+      gradient_rows_(static_cast<std::size_t>(width_)), gradient_scales_(width_) {
+  for (UnitList* list : {&evaluated_.units, &mixed_.units, &certified_on_, &evaluated_on_}) {
     list->reserve(static_cast<std::size_t>(width_));
   }
 }
@@ -211,35 +196,14 @@ void ActiveKernel<T>::choose_evaluated() {
     if (unit == UnitClass::mixed) evaluated_.units.push_back(static_cast<std::int32_t>(k));
     if (unit == UnitClass::on) certified_on_.push_back(static_cast<std::int32_t>(k));
   }
-  const bool all = evaluated_.count() * width_ > packed_.size();
+  const bool all = !packed_.fits(evaluated_.count());
   if (all) {
     evaluated_.units.resize(units_.size());
     for (std::int64_t k = 0; k < width_; ++k)
       evaluated_.units[static_cast<std::size_t>(k)] = static_cast<std::int32_t>(k);
     certified_on_.clear();
   }
-  select(evaluated_, all);
-}
-
-// Copies the selection's rows of W2, b2 and w3 together. One copy a step of the few rows that take part costs less than
-// the products' own packing, and spares everybody else a permuted order of units.
-template <class T>
-void ActiveKernel<T>::select(Selection& selection, bool all) {
-  selection.all = all;
-  const T* w2 = parameters_ + layout_.w2.offset;
-  selection.rows = all ? w2 : packed_.data();
-  for (std::int64_t i = 0; i < selection.count(); ++i) {
-    const std::int64_t k = selection.units[static_cast<std::size_t>(i)];
-    b2_[i] = parameters_[layout_.b2.offset + k];
-    w3_[i] = parameters_[layout_.output.offset + k];
-  }
-  if (all) return;
-  const Tiling chunks = Tiling::of(selection.count(), kUnitChunk);
-  pool_.run(selection.count() == 0 ? 0 : chunks.parts, [&](std::int64_t chunk, int) {
-    for (std::int64_t i = chunks.first(chunk); i < chunks.first(chunk + 1); ++i) {
-      std::copy_n(w2 + selection.units[static_cast<std::size_t>(i)] * width_, width_, packed_.data() + i * width_);
-    }
-  });
+  packed_.select(evaluated_, all, parameters_);
 }
 
 // h2_: (n, evaluated), its products with w3 in dots_, and how many rows each unit is active on in partial_.
@@ -253,7 +217,7 @@ void ActiveKernel<T>::evaluate(std::int64_t n) {
     const Panel<T> z{h2_.data() + row * count + column, rows.count(r), columns.count(c), count};
     blas::multiply(Transpose::no, Transpose::yes, z.rows, z.columns, width_, h1_.data() + row * width_, width_,
                    evaluated_.rows + column * width_, width_, z.data, count);
-    table_.dense.activate_dot(kRelu, z, b2_.data() + column, w3_.data() + column, dots_.data() + c * batch_ + row);
+    table_.dense.activate_dot(kRelu, z, packed_.b2() + column, packed_.w3() + column, dots_.data() + c * batch_ + row);
     table_.active.count_positive({z.data, z.rows, z.columns, z.stride}, partial_.data() + r * count + column);
   });
 }
@@ -275,7 +239,7 @@ void ActiveKernel<T>::classify(std::int64_t n) {
 
 // linear_ and constant_ get the units' part, beside what they hold or, with `first`, alone.
 template <class T>
-void ActiveKernel<T>::add_to_linear(const Units& units, bool first) {
+void ActiveKernel<T>::add_to_linear(const UnitList& units, bool first) {
   const T *w2 = parameters_ + layout_.w2.offset, *b2 = parameters_ + layout_.b2.offset;
   const T* w3 = parameters_ + layout_.output.offset;
   if (first) {
@@ -363,7 +327,7 @@ void ActiveKernel<T>::on_gradient(std::int64_t n, T* gradient) {
 template <class T>
 void ActiveKernel<T>::choose_mixed(std::int64_t n) {
   mixed_.units.clear();
-  Units& positions = certified_on_;  // in the list of evaluated units; that of the certified ones has been used
+  UnitList& positions = certified_on_;  // in the list of evaluated units; that of the certified ones has been used
   positions.clear();
   for (std::int64_t i = 0; i < evaluated_.count(); ++i) {
     const std::int32_t k = evaluated_.units[static_cast<std::size_t>(i)];
@@ -371,12 +335,12 @@ void ActiveKernel<T>::choose_mixed(std::int64_t n) {
     mixed_.units.push_back(k);
     positions.push_back(static_cast<std::int32_t>(i));
   }
-  if (mixed_.count() * width_ > packed_.size()) {
+  if (!packed_.fits(mixed_.count())) {
     mixed_.units = evaluated_.units;
-    select(mixed_, true);
+    packed_.select(mixed_, true, parameters_);
     return;
   }
-  select(mixed_, false);
+  packed_.select(mixed_, false, parameters_);
   const Tiling rows = Tiling::of(n, kUnitChunk);
   pool_.run(rows.parts, [&](std::int64_t r, int) {
     for (std::int64_t b = rows.first(r); b < rows.first(r + 1); ++b) {
@@ -399,7 +363,7 @@ void ActiveKernel<T>::mixed_gradient(std::int64_t n, T* gradient) {
   for_tiles(pool_, rows, columns, [&](std::int64_t r, std::int64_t c) {
     const std::int64_t row = rows.first(r), column = columns.first(c);
     table_.dense.output_backward(kRelu, {dz + row * count + column, rows.count(r), columns.count(c), count},
-                                 residual_.data() + row, w3_.data() + column, partial_.data() + r * count + column,
+                                 residual_.data() + row, packed_.w3() + column, partial_.data() + r * count + column,
                                  partial_db + r * count + column);
   });
   join_rows(rows.parts, count, partial_.data(), dw3_.data());
@@ -415,7 +379,7 @@ void ActiveKernel<T>::mixed_gradient(std::int64_t n, T* gradient) {
     gradient[layout_.output.offset + k] = dw3_[i];
     gradient[layout_.b2.offset + k] = db2_[i];
     gradient_rows_[static_cast<std::size_t>(k)] = compact + i * width_;
-    gradient_scales_[k] = masked_ ? w3_[i] : T(1);
+    gradient_scales_[k] = masked_ ? packed_.w3()[i] : T(1);
   }
 }
 
@@ -429,7 +393,7 @@ void ActiveKernel<T>::hidden_gradient(std::int64_t n, T* gradient) {
     const std::int64_t row = rows.first(r), column = columns.first(c);
     const Panel<T> dh{dz1_.data() + row * width_ + column, rows.count(r), columns.count(c), width_};
     if (masked_) {
-      products_.hidden_panel(row, dh.rows, dh.columns, width_, mixed_.rows + column, w3_.data(), dh.data);
+      products_.hidden_panel(row, dh.rows, dh.columns, width_, mixed_.rows + column, packed_.w3(), dh.data);
     } else if (count > 0) {
       blas::multiply(Transpose::no, Transpose::no, dh.rows, dh.columns, count, dz + row * count, count,
                      mixed_.rows + column, width_, dh.data, width_);

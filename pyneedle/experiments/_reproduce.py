@@ -1,64 +1,28 @@
 """Running an experiment from its cells to its files."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyneedle import _checks, _files, _native
 from pyneedle._device import DEVICES
 from pyneedle.experiments import _registry, _style, _tables
-from pyneedle.experiments._experiment import Comparison, Experiment
+from pyneedle.experiments._experiment import Experiment
 from pyneedle.experiments._protocol import PRESETS, PresetName, Protocol
 from pyneedle.experiments._published import read_overlay
+from pyneedle.experiments._result import Result
 from pyneedle.experiments._session import Session
-from pyneedle.experiments._slopes import PowerLaw
 from pyneedle.sweep import Estimate, Sweep, write_csv
 from pyneedle.sweep._driver import EXECUTORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import pandas as pd
-
     from pyneedle._device import Device
     from pyneedle.sweep._driver import ExecutorName
 
 STORE_NAME = "runs.sqlite"
 DEFAULT_OUT = "reproduction"
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """What `reproduce` returns.
-
-    Attributes
-    ----------
-    name, title, preset : str
-        Of the experiment, and the scale: the name of a preset, or "custom".
-    frame : DataFrame
-        The numbers that the figure shows.
-    fits : dict of str to PowerLaw
-        Fitted lines, by curve: `slope` with its standard `error`.
-    comparisons : list of Comparison
-        The lines of the table: value, standard error, published value, what of the protocol differs.
-    notes : list of str
-        What a reader of the table must know.
-    files : list of Path
-        That were written: PNG, SVG, CSV of the runs, CSV of the table, Markdown of picture and table.
-    store : Path
-        Where the runs are.
-    """
-
-    name: str
-    title: str
-    preset: str
-    frame: "pd.DataFrame"
-    fits: dict[str, PowerLaw]
-    comparisons: list[Comparison]
-    notes: list[str]
-    files: list[Path]
-    store: Path
 
 
 def reproduce(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from pyneedle.experiments._reproduce import Result
+    from pyneedle.experiments._result import Result
 
 _NOTHING = "–"  # noqa: RUF001
 # Below this an error or a share has more digits than three behind the point.
