@@ -51,7 +51,7 @@ Dtype parse_dtype(const std::string& dtype) {
 }
 
 cuda::Call call_on(int device, Address stream, const std::string& kernel = "auto", bool tf32 = false) {
-  cuda::device(device);
+  cuda::require_device(device);
   return {device, reinterpret_cast<void*>(stream), kernel, tf32};
 }
 
