@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 # Of the memory that is free; the rest is for what the driver and the libraries take beside it.
 _MEMORY_SHARE = 0.9
+# Of runs side by side: the kernels' limit.
+_MOST_MEMBERS = 65535
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def train(
     results: list[Result | None] = [None] * len(members)
     snapshots: list[Any] = [WAITING] * len(members)
     for shape, indices in shapes.items():
-        waiting, most = indices, len(indices)
+        waiting, most = indices, _MOST_MEMBERS
         while waiting:
             count = fitting(shape, [members[i].data for i in waiting[:most]])
             batch = waiting[:count]

@@ -88,6 +88,7 @@ class PhasedEnsemble final : public DeviceEnsemble<T> {
     view_.reports = store_.reports();
     view_.clock = clock_.data();
     view_.memory = memory_.data();
+    prepare_calls<T>();
     const std::int64_t steps = std::min(kGraphSteps, view_.steps);
     steps_graph_.capture(stream_.get(), [&] { launch(step_calls(view_, steps)); });
     validation_graph_.capture(stream_.get(), [&] { launch(validation_calls(view_, settings.validation_rows)); });
@@ -151,6 +152,9 @@ void require_block_sizes(const NetworkShape& shape, std::int64_t rows) {
               std::to_string(rows) + " rows of " + std::to_string(shape.inputs));
   require(shape.block_in <= kMostPoints / shape.width,
           "the GPU's kernels take at most " + std::to_string(kMostPoints) + " weights per layer of a block");
+  require(shape.groups() <= kMostPoints / (4 * shape.width),
+          "the GPU's kernels take at most " + std::to_string(kMostPoints / 4) + " units per layer, got " +
+              std::to_string(shape.groups()) + " blocks of " + std::to_string(shape.width));
 }
 
 template <class T>

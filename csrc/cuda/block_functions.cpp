@@ -1,6 +1,8 @@
 #include "cuda/block_functions.hpp"
 
 #include <algorithm>
+#include <stdexcept>
+#include <string>
 
 #include "cuda/block_ensemble.hpp"
 #include "cuda/block_launch.hpp"
@@ -11,6 +13,7 @@ namespace {
 
 constexpr std::int64_t kForwardRows = 1024;  // of a piece of predictions
 constexpr std::int64_t kForwardBlocks = 64;  // of the local kernel, at most, with that many rows each
+constexpr std::int64_t kMostLocalRows = std::int64_t{1} << 30;
 
 // Where the tensors lie from the first one on, as if they were parts of one vector: kernels want offsets.
 template <class T>
@@ -62,6 +65,10 @@ class Evaluation {
   DeviceRows<T> rows() const { return {call_.x, call_.y, ranges_, call_.rows}; }
 
   void measure_local() {
+    if (call_.rows > kMostLocalRows) {
+      throw std::invalid_argument("the GPU's kernel takes at most " + std::to_string(kMostLocalRows) +
+                                  " rows in a call, got " + std::to_string(call_.rows));
+    }
     local_call_ = {};
     local_call_.shape = block_shape(call_.shape);
     local_call_.p = call_.p;
@@ -94,6 +101,7 @@ class Evaluation {
     view_.clock = &single_->clock;
     view_.memory = working_;
     view_.result = result;
+    prepare_calls<T>();
     launch_calls(view_, predicts_ ? forward_calls(view_, call_.rows) : gradient_calls(view_), 1, stream_);
   }
 

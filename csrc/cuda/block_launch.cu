@@ -65,8 +65,12 @@ __global__ void single_member_kernel(const SingleMember<T> value, SingleMember<T
   *target = value;
 }
 
-void allow_fast(const void* kernel, std::int64_t bytes) {
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
+// Lets launches ask for as much shared memory as there is: the limit belongs to the kernel, not to a launch, and other
+// ensembles, of other sizes, may launch it at the same time.
+template <class Kernel>
+void allow_fast(Kernel* kernel) {
+  const auto bytes = static_cast<int>(fast_bytes_here());
+  check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
         "asking for shared memory");
 }
 
@@ -90,7 +94,7 @@ void measure(LocalLaunch<T>& launch, std::int64_t available) {
 
 template <class T>
 void launch_local_epoch(const LocalLaunch<T>& launch, std::int64_t turns, cudaStream_t stream) {
-  allow_fast(reinterpret_cast<const void*>(&local_kernel<T>), launch.fast_bytes);
+  allow_fast(&local_kernel<T>);
   local_kernel<T>
       <<<static_cast<unsigned>(turns), kLocalThreads, static_cast<std::size_t>(launch.fast_bytes), stream>>>(launch);
   check(cudaGetLastError(), "launching an epoch");
@@ -106,7 +110,7 @@ void measure(LocalCall<T>& call, std::int64_t available) {
 
 template <class T>
 void launch_local_call(const LocalCall<T>& call, std::int32_t blocks, cudaStream_t stream) {
-  allow_fast(reinterpret_cast<const void*>(&local_call_kernel<T>), call.fast_bytes);
+  allow_fast(&local_call_kernel<T>);
   local_call_kernel<T>
       <<<static_cast<unsigned>(blocks), kLocalThreads, static_cast<std::size_t>(call.fast_bytes), stream>>>(call);
   check(cudaGetLastError(), "launching an evaluation");
@@ -119,9 +123,15 @@ void launch_single_member(const SingleMember<T>& value, SingleMember<T>* target,
 }
 
 template <class T>
+void prepare_calls() {
+  cudaFuncAttributes attributes;
+  check(cudaFuncGetAttributes(&attributes, &phase_kernel<T>), "loading the kernels");
+  allow_fast(&phase_kernel<T>);
+}
+
+template <class T>
 void launch_calls(const StepView<T>& view, const std::vector<PhaseCall>& calls, std::int64_t members,
                   cudaStream_t stream) {
-  allow_fast(reinterpret_cast<const void*>(&phase_kernel<T>), view.fast_bytes);
   for (const PhaseCall& call : calls) {
     const dim3 grid(static_cast<unsigned>(call.teams), static_cast<unsigned>(members));
     const auto fast = static_cast<std::size_t>(call.fast ? view.fast_bytes : 0);
@@ -135,6 +145,7 @@ void launch_calls(const StepView<T>& view, const std::vector<PhaseCall>& calls, 
   template void measure(LocalCall<T>&, std::int64_t);                                         \
   template void launch_local_epoch(const LocalLaunch<T>&, std::int64_t, cudaStream_t);        \
   template void launch_local_call(const LocalCall<T>&, std::int32_t, cudaStream_t);           \
+  template void prepare_calls<T>();                                                           \
   template void launch_single_member(const SingleMember<T>&, SingleMember<T>*, cudaStream_t); \
   template void launch_calls(const StepView<T>&, const std::vector<PhaseCall>&, std::int64_t, cudaStream_t)
 PN_INSTANTIATE(float);

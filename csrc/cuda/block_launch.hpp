@@ -63,6 +63,10 @@ void measure(LocalLaunch<T>& launch, std::int64_t available);
 template <class T>
 void measure(LocalCall<T>& call, std::int64_t available);
 
+// Before the first launch_calls on a device; not while a stream is captured, since it may load the kernels.
+template <class T>
+void prepare_calls();
+
 // The calls in order, for `members` at most; those beyond *view.turn_count do nothing.
 template <class T>
 void launch_calls(const StepView<T>& view, const std::vector<PhaseCall>& calls, std::int64_t members,

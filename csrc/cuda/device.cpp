@@ -1,5 +1,6 @@
 #include "cuda/device.hpp"
 
+#include <atomic>
 #include <stdexcept>
 
 #include "cuda/runtime.hpp"
@@ -72,6 +73,14 @@ DeviceInfo device(int index) {
                              std::to_string(info.major) + "." + std::to_string(info.minor) + ", 8.0 is needed");
   }
   return info;
+}
+
+void require_device(int index) {
+  static std::atomic<std::uint64_t> known{0};  // a bit each of the first devices
+  const std::uint64_t bit = index >= 0 && index < 64 ? std::uint64_t{1} << index : 0;
+  if ((known.load(std::memory_order_relaxed) & bit) != 0) return;
+  device(index);
+  known.fetch_or(bit, std::memory_order_relaxed);
 }
 
 void synchronize(int device, std::uintptr_t stream) {

@@ -23,6 +23,9 @@ std::vector<DeviceInfo> devices();
 // Throws std::invalid_argument where there is no device of this number.
 DeviceInfo device(int index);
 
+// Throws as device does, but asks the driver only once: for calls that are to take microseconds.
+void require_device(int index);
+
 // Of the CUDA runtime that this library has in it: "13.0".
 std::string runtime_version();
 

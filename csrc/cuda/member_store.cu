@@ -110,7 +110,7 @@ void MemberStore<T>::fill_members(const std::vector<MemberSettings<T>>& members,
 
 template <class T>
 DeviceRows<T> MemberStore<T>::rows(const T* x, const T* y, std::int64_t count, bool ranges) {
-  const auto known = known_.find({x, y});
+  const auto known = known_.find({x, y, count});
   if (known != known_.end()) return known->second;
   const std::int64_t inputs = settings_.shape.inputs, groups = settings_.shape.groups();
   DeviceBuffer<T> buffer(count * (inputs + 1));
@@ -124,7 +124,7 @@ DeviceRows<T> MemberStore<T>::rows(const T* x, const T* y, std::int64_t count, b
     find_ranges(rows.x, count, static_cast<std::int32_t>(inputs), static_cast<std::int32_t>(groups),
                 ranges_.back().data(), stream_);
   }
-  known_.emplace(std::pair(x, y), rows);
+  known_.emplace(std::tuple(x, y, count), rows);
   return rows;
 }
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <map>
-#include <utility>
+#include <tuple>
 #include <vector>
 
 #include "core/ensemble.hpp"
@@ -49,9 +49,10 @@ class MemberStore {
   DeviceBuffer<T> arrays_;  // (members, 4, parameters)
   std::vector<DeviceBuffer<T>> data_;
   std::vector<DeviceBuffer<piecewise::Range>> ranges_;
-  std::map<std::pair<const T*, const T*>, DeviceRows<T>> known_;  // by host pointers
-  DeviceBuffer<std::uint32_t> orders_;                            // (members, train_rows)
-  DeviceBuffer<std::uint64_t> items_;                             // (members, 2, train_rows)
+  // By host pointers and number of rows: the first rows of a larger array are another data set.
+  std::map<std::tuple<const T*, const T*, std::int64_t>, DeviceRows<T>> known_;
+  DeviceBuffer<std::uint32_t> orders_;  // (members, train_rows)
+  DeviceBuffer<std::uint64_t> items_;   // (members, 2, train_rows)
   DeviceBuffer<std::uint32_t> counts_;
   DeviceBuffer<Turn> turns_;
   DeviceBuffer<std::int32_t> turn_count_;

@@ -34,6 +34,10 @@ struct PhaseCall {
 
 template <class Team, class T>
 PN_TEAM void run_phase(const Team& team, const StepView<T>& v, const Place& place, const PhaseCall& call) {
+  if (call.phase == Phase::advance) {  // the one that writes the clock: no other thread may read it meanwhile
+    if (place.y == 0) team.one([&] { *v.clock += call.index; });
+    return;
+  }
   const std::int64_t index = call.source == Source::train ? *v.clock + call.index : call.index;
   switch (call.phase) {
     case Phase::begin: return phase_begin(team, v, place);
@@ -50,9 +54,7 @@ PN_TEAM void run_phase(const Team& team, const StepView<T>& v, const Place& plac
     case Phase::predict: return phase_predict(team, v, place, index);
     case Phase::evaluate_columns: return phase_evaluate_columns(team, v, place);
     case Phase::evaluate_parts: return phase_evaluate_parts(team, v, place);
-    case Phase::advance:
-      if (place.y == 0) team.one([&] { *v.clock = index; });
-      return;
+    case Phase::advance: return;
   }
   phase_values(team, v, place, call.source, call.phase == Phase::update ? index + 1 : index);
 }

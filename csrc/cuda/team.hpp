@@ -197,7 +197,9 @@ class DeviceTeam {
   }
   __device__ void add(std::int32_t* to, std::int32_t value) const { atomicAdd(to, value); }
   __device__ void mark(std::int32_t* to) const {
-    if (*static_cast<volatile std::int32_t*>(to) == 0) atomicExch(to, 1);
+    // A look first spares most of the atomics on global memory; on shared memory they cost little, and tools that
+    // search for races there would report the look.
+    if (__isShared(to) || *static_cast<volatile std::int32_t*>(to) == 0) atomicExch(to, 1);
   }
 
  private:

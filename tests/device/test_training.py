@@ -106,6 +106,13 @@ def test_as_many_at_a_time_as_fit(cuda):
     assert cuda.trained == [(3, False), (2, False)]
 
 
+def test_no_more_side_by_side_than_a_launch_can_hold(cuda, monkeypatch):
+    monkeypatch.setattr(_gpu_training, "_MOST_MEMBERS", 4)
+    fits = pn.train_ensemble(runs(10), progress=False)
+    assert [count for count, _ in cuda.trained] == [4, 4, 2]
+    assert [fit.seed for fit in fits] == list(range(10))
+
+
 def test_memory_that_another_program_took_meanwhile(cuda):
     cuda.most_jobs = 3
     assert len(pn.train_ensemble(runs(10), progress=False)) == 10

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -51,17 +50,8 @@ Dtype parse_dtype(const std::string& dtype) {
   throw py::value_error("dtype must be 'float32' or 'float64', got '" + dtype + "'");
 }
 
-// Throws where the device can not be used. Looks at each once, because that takes longer than a small network's pass.
-// Holds the GIL, which guards the set.
-void require_device(int device) {
-  static auto& usable = *new std::set<int>;
-  if (usable.contains(device)) return;
-  cuda::device(device);
-  usable.insert(device);
-}
-
 cuda::Call call_on(int device, Address stream, const std::string& kernel = "auto", bool tf32 = false) {
-  require_device(device);
+  cuda::require_device(device);
   return {device, reinterpret_cast<void*>(stream), kernel, tf32};
 }
 
