@@ -1,6 +1,7 @@
 #include "cpu/thread_pool.hpp"
 
 #include <algorithm>
+#include <system_error>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -22,11 +23,6 @@ void relax() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
-  workers_.reserve(static_cast<std::size_t>(threads > 1 ? threads - 1 : 0));
-  for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
-}
-
 ThreadPool::~ThreadPool() {
   ending_.store(true, std::memory_order_relaxed);
   calls_.fetch_add(1, std::memory_order_release);
@@ -35,9 +31,22 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::run_erased(std::int64_t count, void* task, Invoke invoke) {
+  start(std::min<std::int64_t>(threads_, count) - 1);
   task_ = task;
   invoke_ = invoke;
   for (std::int64_t first = 0; first < count; first += kMostTasks) run_some(first, std::min(kMostTasks, count - first));
+}
+
+// Where the system gives no more threads, those that there are do all the tasks.
+void ThreadPool::start(std::int64_t most) {
+  try {
+    while (static_cast<std::int64_t>(workers_.size()) < most) {
+      const int thread = static_cast<int>(workers_.size()) + 1;
+      workers_.emplace_back([this, thread] { work(thread); });
+    }
+  } catch (const std::system_error&) {
+    threads_ = static_cast<int>(workers_.size()) + 1;
+  }
 }
 
 void ThreadPool::run_some(std::int64_t first, std::int64_t count) {

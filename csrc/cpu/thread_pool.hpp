@@ -13,18 +13,19 @@ namespace pn::cpu {
 
 class ThreadPool {
  public:
-  explicit ThreadPool(int threads);  // the caller counts as one: threads - 1 are started
+  // The caller counts as one. The others are started when there are tasks for them: a small network's call starts none.
+  explicit ThreadPool(int threads) : threads_(threads > 1 ? threads : 1) {}
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+  int threads() const { return threads_; }
 
   // Calls task(i, thread) for every i in [0, count); thread < threads() names scratch memory. Returns when all are
   // done. Not reentrant; the task must not throw.
   template <class Task>
   void run(std::int64_t count, Task&& task) {
-    if (workers_.empty() || count <= 1) {
+    if (threads_ == 1 || count <= 1) {
       for (std::int64_t i = 0; i < count; ++i) task(i, 0);
       return;
     }
@@ -36,11 +37,13 @@ class ThreadPool {
  private:
   using Invoke = void (*)(void*, std::int64_t, int);
   void run_erased(std::int64_t count, void* task, Invoke invoke);
+  void start(std::int64_t most);
   void run_some(std::int64_t first, std::int64_t count);
   void work(int thread);
   bool take_task(int thread);
 
-  std::vector<std::thread> workers_;
+  int threads_;
+  std::vector<std::thread> workers_;  // at most threads_ - 1
   // Of the tasks on offer. They change only while no task is on offer or under way.
   void* task_ = nullptr;
   Invoke invoke_ = nullptr;

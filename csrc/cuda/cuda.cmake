@@ -32,7 +32,7 @@ find_package(CUDAToolkit REQUIRED)
 set(CMAKE_CUDA_STANDARD 20)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 
-file(GLOB cuda_sources CONFIGURE_DEPENDS csrc/cuda/*.cpp csrc/cuda/*.cu)
+file(GLOB_RECURSE cuda_sources CONFIGURE_DEPENDS csrc/cuda/*.cpp csrc/cuda/*.cu)
 add_library(pyneedle_cuda STATIC ${cuda_sources})
 target_link_libraries(pyneedle_cuda PUBLIC pyneedle_core CUDA::cudart_static)
 target_compile_options(pyneedle_cuda PRIVATE

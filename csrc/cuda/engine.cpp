@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <stdexcept>
 
-#include "cuda/block_ensemble.hpp"
-#include "cuda/dense_ensemble.hpp"
+#include "cuda/blocks/block_ensemble.hpp"
+#include "cuda/dense/dense_ensemble.hpp"
 
 namespace pn::cuda {
 

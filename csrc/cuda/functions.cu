@@ -2,14 +2,14 @@
 
 #include <algorithm>
 
-#include "cuda/adam_pass.hpp"
-#include "cuda/block_ensemble.hpp"
-#include "cuda/block_functions.hpp"
-#include "cuda/dense_ensemble.hpp"
-#include "cuda/dense_pass.hpp"
-#include "cuda/device_launcher.cuh"
-#include "cuda/runtime.hpp"
-#include "cuda/stream_memory.hpp"
+#include "cuda/blocks/block_ensemble.hpp"
+#include "cuda/blocks/block_functions.hpp"
+#include "cuda/dense/adam_pass.hpp"
+#include "cuda/dense/dense_ensemble.hpp"
+#include "cuda/dense/dense_pass.hpp"
+#include "cuda/dense/device_launcher.cuh"
+#include "cuda/device/runtime.hpp"
+#include "cuda/device/stream_memory.hpp"
 
 namespace pn::cuda {
 namespace {

@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "cuda/bfloat16.hpp"
-#include "cuda/launcher.hpp"
-#include "cuda/team.hpp"
+#include "cuda/dense/bfloat16.hpp"
+#include "cuda/dense/launcher.hpp"
+#include "cuda/device/team.hpp"
 
 namespace pn::test {
 

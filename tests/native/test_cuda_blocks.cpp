@@ -10,9 +10,9 @@
 #include "check.hpp"
 #include "core/penalty_gradient.hpp"
 #include "core/random.hpp"
-#include "cuda/local_epoch.hpp"
-#include "cuda/shuffle.hpp"
-#include "cuda/step_schedule.hpp"
+#include "cuda/blocks/local_epoch.hpp"
+#include "cuda/blocks/shuffle.hpp"
+#include "cuda/blocks/step_schedule.hpp"
 #include "piecewise_cases.hpp"
 #include "reference/reference.hpp"
 

@@ -8,7 +8,7 @@
 
 #include "check.hpp"
 #include "core/random.hpp"
-#include "cuda/dense_pass.hpp"
+#include "cuda/dense/dense_pass.hpp"
 #include "host_launcher.hpp"
 #include "reference/reference.hpp"
 

@@ -9,7 +9,7 @@
 #include "check.hpp"
 #include "core/penalty_gradient.hpp"
 #include "core/random.hpp"
-#include "cuda/dense_run.hpp"
+#include "cuda/dense/dense_run.hpp"
 #include "host_launcher.hpp"
 #include "reference/reference.hpp"
 

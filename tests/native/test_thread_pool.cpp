@@ -1,8 +1,13 @@
 // Every task runs once, on a thread that exists, whatever the number of threads; the denormal mode is restored.
 #include "cpu/thread_pool.hpp"
 
+#include <pthread.h>
+
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <filesystem>
+#include <iterator>
 #include <limits>
 #include <memory>
 #include <vector>
@@ -63,6 +68,35 @@ void pools_come_and_go() {
   }
 }
 
+std::ptrdiff_t threads_here() {
+  const std::filesystem::directory_iterator tasks("/proc/self/task");
+  return std::distance(begin(tasks), end(tasks));
+}
+
+void threads_start_when_there_are_tasks_for_them() {
+  const std::ptrdiff_t before = threads_here();
+  ThreadPool pool(8);
+  for (const std::int64_t count : {0, 1, 3, 2}) {
+    pool.run(count, [](std::int64_t, int) {});
+    CHECK_EQ(threads_here() - before, count < 2 ? 0 : 2);
+  }
+}
+
+// No address space has room for such a stack.
+void tasks_run_where_no_thread_can_be_started() {
+  pthread_attr_t usual, huge;
+  CHECK_EQ(pthread_getattr_default_np(&usual), 0);
+  CHECK_EQ(pthread_attr_init(&huge), 0);
+  CHECK_EQ(pthread_attr_setstacksize(&huge, std::size_t{1} << 47), 0);
+  CHECK_EQ(pthread_setattr_default_np(&huge), 0);
+  ThreadPool pool(4);
+  int sum = 0;
+  pool.run(5, [&sum](std::int64_t task, int) { sum += static_cast<int>(task); });
+  CHECK_EQ(pthread_setattr_default_np(&usual), 0);
+  CHECK_EQ(sum, 10);
+  CHECK_EQ(pool.threads(), 1);
+}
+
 // volatile: the product is computed here and now, in the mode of this moment.
 bool denormals_are_flushed() {
   volatile double small = std::numeric_limits<double>::min();
@@ -107,6 +141,8 @@ int main() {
     run_orders_memory(threads);
   }
   pools_come_and_go();
+  threads_start_when_there_are_tasks_for_them();
+  tasks_run_where_no_thread_can_be_started();
   denormals_are_flushed_in_scope_alone();
   workers_flush_denormals();
   return pn::test::report();

@@ -11,7 +11,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "cuda/team.hpp"
+#include "cuda/device/team.hpp"
 
 namespace pn::test {
 

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "bind/arrays.hpp"
-#include "cuda/cublas_library.hpp"
-#include "cuda/device.hpp"
+#include "cuda/dense/cublas_library.hpp"
+#include "cuda/device/device.hpp"
 #include "cuda/engine.hpp"
 #include "cuda/functions.hpp"
 

@@ -6,7 +6,7 @@
 
 #include "bind/cuda/functions.hpp"
 #include "bind/cuda/training.hpp"
-#include "cuda/device.hpp"
+#include "cuda/device/device.hpp"
 #include "cuda/engine.hpp"
 
 namespace pn::bind {

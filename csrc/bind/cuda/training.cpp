@@ -8,7 +8,7 @@
 #include "bind/crew.hpp"
 #include "bind/results.hpp"
 #include "core/ensemble.hpp"
-#include "cuda/device.hpp"
+#include "cuda/device/device.hpp"
 #include "cuda/engine.hpp"
 
 namespace pn::bind {
