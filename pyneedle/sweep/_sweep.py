@@ -160,7 +160,8 @@ class Sweep:
         """Train the cells whose results the store does not have, and return all results.
 
         Each run is stored as soon as it is done; a program that was killed goes on from there when it is started again.
-        A run that ended with an error is stored as failed, and tried again the next time.
+        A run that ended with an error is stored as failed, and tried again the next time. Where a finished run is made
+        again for arrays that it lacks and that fails, its result stays, with a RuntimeWarning.
 
         Parameters
         ----------
