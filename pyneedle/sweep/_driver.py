@@ -77,7 +77,7 @@ def drive(cells: Sequence[Cell], store: Store, settings: Settings) -> None:
         for device in sorted({cell.device for cell in missing}):
             check_device(device)
     speeds = Speeds()
-    job = Job(missing, settings.keep, settings.threads, speeds, checkpoints)
+    job = Job(missing, settings.keep, settings.threads, speeds, checkpoints, store.kept())
     left = len(missing)
     with (
         make_executor(settings.executor, job) as executor,
@@ -117,8 +117,8 @@ def _display(there: int, job: Job, show: bool) -> "AbstractContextManager[Displa
 def _warn(left_out: Sequence[Outcome]) -> None:
     for outcome in left_out:
         warnings.warn(
-            f"{outcome.cell.label}: trained again for arrays that its result lacks, it failed with {outcome.error}; the "
-            "stored result stays as it was",
+            f"{outcome.cell.label}: trained again for arrays that its result lacks, it failed with {outcome.error}; "
+            "the stored result stays as it was",
             RuntimeWarning,
             stacklevel=5,  # the caller of Sweep.run
         )

@@ -137,7 +137,8 @@ class GpuExecutor:
         with self._lock:
             self._members[cells] = [Member(cell) for cell in cells]
         job = self._job
-        outcomes = train_cells(cells, self._datasets, job.threads, job.keep, report, job.checkpoints, job.speeds)
+        keeps = job.keeps(cells)
+        outcomes = train_cells(cells, self._datasets, job.threads, keeps, report, job.checkpoints, job.speeds)
         for outcome in outcomes:
             if outcome.status == "completed":
                 job.speeds.learn(outcome.cell, outcome.seconds / len(cells), outcome.cell.steps)

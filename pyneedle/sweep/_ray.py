@@ -128,7 +128,7 @@ class RayExecutor:
             gpus = 1 if cells[0].device == "cuda" else 0
             remote = self._remote.options(num_cpus=task.threads, num_gpus=gpus, memory=memory, name=cells[0].label)
             job = self._job
-            reference = remote.remote(cells, task.threads, job.keep, _native.__version__, job.checkpoints)
+            reference = remote.remote(cells, task.threads, job.keeps(cells), _native.__version__, job.checkpoints)
             self._in_flight[reference] = task
 
     def _share(self, cell: Cell) -> int:
@@ -174,7 +174,7 @@ _datasets: DatasetCache | None = None
 
 
 def train_task(
-    cells: Sequence[Cell], threads: int, keep: Keep, version: str, checkpoints: Checkpoints | None = None
+    cells: Sequence[Cell], threads: int, keeps: Sequence[Keep], version: str, checkpoints: Checkpoints | None = None
 ) -> Trained:
     """Train cells in a worker process, which keeps the data sets for its next tasks.
 
@@ -194,7 +194,7 @@ def train_task(
     seen = checkpoints if checkpoints is not None and checkpoints.reachable() else None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        outcomes = train_cells(cells, _datasets, threads, keep, checkpoints=seen)
+        outcomes = train_cells(cells, _datasets, threads, keeps, checkpoints=seen)
     texts = [str(warning.message) for warning in caught if issubclass(warning.category, RuntimeWarning)]
     if checkpoints is not None and seen is None and any(outcome.seconds > checkpoints.seconds for outcome in outcomes):
         texts.append(f"no checkpoints on {socket.gethostname()}, which does not see {str(checkpoints.store.parent)!r}")

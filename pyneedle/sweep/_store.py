@@ -97,6 +97,13 @@ class Store:
         with self._reading():
             return {cell for (cell,) in self._connection.execute(query, wanted)}
 
+    def kept(self) -> dict[str, Keep]:
+        """Which arrays are there, by the hashes of the cells that have any."""
+        query = "SELECT cell, MAX(name = ?), MAX(name = ?) FROM arrays GROUP BY cell"
+        with self._reading():
+            found = self._connection.execute(query, (HISTORY[0], PARAMETERS))
+            return {cell: Keep(bool(history), bool(parameters)) for cell, history, parameters in found}
+
     def failed(self) -> dict[str, str]:
         """The errors of the cells whose runs failed, by hash."""
         with self._reading():

@@ -177,7 +177,8 @@ class Sweep:
         history : bool
             Also store losses and counts of units of every epoch; `pyneedle.sweep.Store.arrays` reads them.
         parameters : bool
-            Also store the best parameters. Finished runs that lack what is asked for are run again.
+            Also store the best parameters. Finished runs that lack what is asked for are run again, and keep
+            what they had.
         checkpoint_seconds : float
             About how often a long run is put down in a file beside the store, from which it goes on bitwise when the
             program was killed; infinity for never. The file is removed when the run is stored. One that is damaged, or
