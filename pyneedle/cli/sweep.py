@@ -76,8 +76,8 @@ def sweep(
         counts = ", ".join(f"{count} {status}" for status, count in frame["status"].value_counts().items())
         typer.echo(f"{len(frame)} runs in {path}: {counts}")
     if len(failed):
-        for row in failed.head(_SHOWN_ERRORS).itertuples():
-            typer.echo(f"{row.network}, d={row.d}, repeat {row.repeat}: {row.error or _NO_ARRAYS}", err=True)
+        for row in failed.head(_SHOWN_ERRORS).fillna({"error": _NO_ARRAYS}).itertuples():
+            typer.echo(f"{row.network}, d={row.d}, repeat {row.repeat}: {row.error}", err=True)
         raise fail(
             f"{len(failed)} of {len(frame)} runs failed; they will be tried again when the sweep is started again"
         )
