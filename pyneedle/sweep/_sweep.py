@@ -200,7 +200,7 @@ class Sweep:
         ImportError
             Where the executor is not installed.
         RuntimeError
-            Where this machine does not have a cell's device.
+            Where this machine, or every node of the cluster, lacks a cell's device.
         """
         _checks.choice("executor", executor, EXECUTORS)
         keep = Keep(_checks.flag("history", history), _checks.flag("parameters", parameters))
