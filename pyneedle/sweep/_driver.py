@@ -1,5 +1,6 @@
 """The loop that drives a sweep: hands cells to an executor and stores what comes back."""
 
+import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ def drive(cells: Sequence[Cell], store: Store, settings: Settings) -> None:
         for device in sorted({cell.device for cell in missing}):
             check_device(device)
     speeds = Speeds()
-    job = Job(missing, settings.keep, settings.threads, speeds, checkpoints)
+    job = Job(missing, settings.keep, settings.threads, speeds, checkpoints, store.kept())
     left = len(missing)
     with (
         make_executor(settings.executor, job) as executor,
@@ -86,13 +87,14 @@ def drive(cells: Sequence[Cell], store: Store, settings: Settings) -> None:
         def collect(timeout: float) -> None:
             nonlocal left
             outcomes = executor.poll(timeout)
-            store.add(outcomes)
+            left_out = store.add(outcomes)
             left -= len(outcomes)
             for outcome in outcomes:
                 _learn(speeds, outcome)
             _remove_checkpoints(checkpoints, outcomes, store)
             if display is not None:
                 display.update(outcomes, executor.members())
+            _warn(left_out)
 
         try:
             while left:
@@ -110,6 +112,16 @@ def _display(there: int, job: Job, show: bool) -> "AbstractContextManager[Displa
     from pyneedle.sweep._progress import Display
 
     return Display(there, job.cells, job.speeds, job.threads, show)
+
+
+def _warn(left_out: Sequence[Outcome]) -> None:
+    for outcome in left_out:
+        warnings.warn(
+            f"{outcome.cell.label}: trained again for arrays that its result lacks, it failed with {outcome.error}; "
+            "the stored result stays as it was",
+            RuntimeWarning,
+            stacklevel=5,  # the caller of Sweep.run
+        )
 
 
 def _remove_checkpoints(checkpoints: Checkpoints, outcomes: Sequence[Outcome], store: Store) -> None:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import pyneedle as pn
 from pyneedle.cli import app
-from pyneedle.sweep import read_results
+from pyneedle.sweep import _segments, _work, read_results
 from pyneedle.sweep._checkpoint import Checkpoints
 
 FILE = """
@@ -133,6 +133,20 @@ def test_failed_runs_fail(file):
     assert "12 completed, 2 failed" in result.stdout
     assert "GN, d=20000, repeat 0: MemoryError" in result.stderr
     assert "2 of 14 runs failed; they will be tried again" in result.stderr
+
+
+def test_failing_for_further_arrays_fails(file, monkeypatch):
+    assert run("sweep", file).exit_code == 0
+    for module in (_work, _segments):
+        monkeypatch.setattr(module, "train_ensemble", lambda *args, **more: 1 / 0)
+    with pytest.warns(RuntimeWarning, match="ZeroDivisionError: division by zero; the stored result stays"):
+        result = run("sweep", file, "--parameters")
+    assert result.exit_code == 1
+    assert "12 runs in " in result.stdout
+    assert ": 12 completed" in result.stdout
+    assert "LN, d=2, repeat 0: failed when it was trained again for arrays" in result.stderr
+    assert "12 of 12 runs failed" in result.stderr
+    assert run("sweep", file).exit_code == 0
 
 
 def test_a_device_that_is_not_there(file, monkeypatch):
