@@ -168,8 +168,8 @@ class Sweep:
         path : path-like
             The store, a SQLite file; made where there is none. One program at a time can write to it.
         executor : {"local", "ray"}
-            Threads of this process, or a Ray cluster: the one that this process is connected to or that RAY_ADDRESS
-            names, else one on this machine. The results are the same.
+            This machine (threads, or its GPU), or a Ray cluster: the one that this process is connected to or that
+            RAY_ADDRESS names, else one on this machine. The results are the same.
         progress : bool
             Show bars on standard error, where that is a terminal.
         threads : int, optional
