@@ -66,8 +66,16 @@ class Session:
             return store.arrays(cell.id)
 
     def parameters(self, cell: Cell) -> Parameters:
-        """The best parameters of a run that was made with `parameters`."""
-        flat = self.history(cell)["parameters"]
+        """The best parameters of a run that was made with `parameters`.
+
+        Raises
+        ------
+        RuntimeError
+            Where they are not there: the run failed when it was made again for them.
+        """
+        flat = self.history(cell).get("parameters")
+        if flat is None:
+            raise RuntimeError(f"{cell.label}: its parameters are not in {str(self.store)!r}")
         return _parameters.unflatten(cell.make_network().parameter_shapes, flat)
 
     def go_on(self, continuations: Sequence[Continuation]) -> list[Fit]:
