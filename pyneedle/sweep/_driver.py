@@ -33,6 +33,25 @@ class Settings:
     checkpoint_seconds: float
 
 
+def check_executor(name: ExecutorName, cells: Sequence[Cell]) -> None:
+    """Find out whether the executor of that name is there, and has what these cells need, as far as is known here.
+
+    Raises
+    ------
+    ImportError
+        Where what it needs is not installed.
+    RuntimeError
+        Where this machine does not have the device of a cell.
+    """
+    if name == "local":  # the workers of a cluster may have what this machine lacks
+        for device in sorted({cell.device for cell in cells}):
+            check_device(device)
+    elif cells:
+        from pyneedle.sweep._ray import load_ray
+
+        load_ray()
+
+
 def make_executor(name: ExecutorName, job: Job) -> Executor:
     """The executor of that name.
 
@@ -73,9 +92,7 @@ def drive(cells: Sequence[Cell], store: Store, settings: Settings) -> None:
     checkpoints.clean(store.finished() - {cell.id for cell in missing})
     if not missing:
         return
-    if settings.executor == "local":  # the workers of a cluster may have what this machine lacks
-        for device in sorted({cell.device for cell in missing}):
-            check_device(device)
+    check_executor(settings.executor, missing)
     speeds = Speeds()
     job = Job(missing, settings.keep, settings.threads, speeds, checkpoints, store.kept())
     left = len(missing)

@@ -36,6 +36,15 @@ _ATTEMPTS = 3
 _CACHE_SHARE = 0.1
 
 
+def load_ray() -> Any:
+    """The module ray; ImportError where it is not installed."""
+    try:
+        import ray
+    except ImportError:
+        raise ImportError('executor "ray" needs Ray: pip install "pyneedle[ray]"') from None
+    return ray
+
+
 @dataclass(frozen=True)
 class _Task:
     cells: tuple[Cell, ...]
@@ -57,11 +66,7 @@ class RayExecutor:
     """
 
     def __init__(self, job: Job) -> None:
-        try:
-            import ray
-        except ImportError:
-            raise ImportError('executor "ray" needs Ray: pip install "pyneedle[ray]"') from None
-        self._ray: Any = ray
+        self._ray = load_ray()
         self._job = job
         self._queue = Queue(job.cells, job.speeds, _GROUP_SECONDS)
         self._again: deque[Cell] = deque()
