@@ -29,11 +29,11 @@ class ExecutorChoice(str, Enum):
 
 
 def sweep(
-    file: Annotated[Path, typer.Argument(help="The sweep (TOML): settings, lists and ranges of them, [[grid]]s.")],
+    file: Annotated[Path, typer.Argument(help="The sweep (TOML): settings, lists and ranges of them, [\\[grid]]s.")],
     store: Annotated[
         Path | None, typer.Option(help="The results (SQLite).", show_default="the sweep's name with .sqlite")
     ] = None,
-    executor: Annotated[ExecutorChoice, typer.Option(help="Threads of this machine, or a Ray cluster.")] = (
+    executor: Annotated[ExecutorChoice, typer.Option(help="This machine (threads, or its GPU), or a Ray cluster.")] = (
         ExecutorChoice.local
     ),
     threads: Annotated[

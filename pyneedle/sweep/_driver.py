@@ -1,7 +1,7 @@
 """The loop that drives a sweep: hands cells to an executor and stores what comes back."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +15,7 @@ from pyneedle.sweep._outcome import Keep, Outcome
 from pyneedle.sweep._store import Store
 
 if TYPE_CHECKING:
+    from pyneedle._device import Device
     from pyneedle.sweep._progress import Display
 
 ExecutorName = Literal["local", "ray"]
@@ -33,23 +34,23 @@ class Settings:
     checkpoint_seconds: float
 
 
-def check_executor(name: ExecutorName, cells: Sequence[Cell]) -> None:
-    """Find out whether the executor of that name is there, and has what these cells need, as far as is known here.
+def check_available(executor: ExecutorName, devices: "Collection[Device]") -> None:
+    """Find out before any run whether an executor has what runs on these devices need.
 
     Raises
     ------
     ImportError
-        Where what it needs is not installed.
+        Where what the executor needs is not installed.
     RuntimeError
-        Where this machine does not have the device of a cell.
+        Where this machine does not have one of the devices; the workers of a cluster may.
     """
-    if name == "local":  # the workers of a cluster may have what this machine lacks
-        for device in sorted({cell.device for cell in cells}):
-            check_device(device)
-    elif cells:
-        from pyneedle.sweep._ray import load_ray
+    if executor == "ray":
+        from pyneedle.sweep._ray import import_ray
 
-        load_ray()
+        import_ray()
+        return
+    for device in sorted(devices):
+        check_device(device)
 
 
 def make_executor(name: ExecutorName, job: Job) -> Executor:
@@ -92,7 +93,7 @@ def drive(cells: Sequence[Cell], store: Store, settings: Settings) -> None:
     checkpoints.clean(store.finished() - {cell.id for cell in missing})
     if not missing:
         return
-    check_executor(settings.executor, missing)
+    check_available(settings.executor, {cell.device for cell in missing})
     speeds = Speeds()
     job = Job(missing, settings.keep, settings.threads, speeds, checkpoints, store.kept())
     left = len(missing)

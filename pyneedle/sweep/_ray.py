@@ -36,8 +36,8 @@ _ATTEMPTS = 3
 _CACHE_SHARE = 0.1
 
 
-def load_ray() -> Any:
-    """The module ray; ImportError where it is not installed."""
+def import_ray() -> Any:
+    """Ray; ImportError that says how to install it where it is not there."""
     try:
         import ray
     except ImportError:
@@ -66,7 +66,7 @@ class RayExecutor:
     """
 
     def __init__(self, job: Job) -> None:
-        self._ray = load_ray()
+        self._ray = import_ray()
         self._job = job
         self._queue = Queue(job.cells, job.speeds, _GROUP_SECONDS)
         self._again: deque[Cell] = deque()

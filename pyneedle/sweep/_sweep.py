@@ -14,7 +14,7 @@ from pyneedle._optimizers import Adam, EpsilonPlacement
 from pyneedle._penalties import Penalty
 from pyneedle.sweep import _toml
 from pyneedle.sweep._cell import Cell
-from pyneedle.sweep._driver import EXECUTORS, ExecutorName, Settings, check_executor, drive, missing_cells
+from pyneedle.sweep._driver import EXECUTORS, ExecutorName, Settings, check_available, drive, missing_cells
 from pyneedle.sweep._estimate import Estimate, estimate
 from pyneedle.sweep._frame import read_frame
 from pyneedle.sweep._grid import Axes, expand, make_axes
@@ -168,8 +168,8 @@ class Sweep:
         path : path-like
             The store, a SQLite file; made where there is none. One program at a time can write to it.
         executor : {"local", "ray"}
-            Threads of this process, or a Ray cluster: the one that this process is connected to or that RAY_ADDRESS
-            names, else one on this machine. The results are the same.
+            This machine (threads, or its GPU), or a Ray cluster: the one that this process is connected to or that
+            RAY_ADDRESS names, else one on this machine. The results are the same.
         progress : bool
             Show bars on standard error, where that is a terminal.
         threads : int, optional
@@ -209,8 +209,8 @@ class Sweep:
             raise ValueError(f"checkpoint_seconds must be above 0, got {checkpoint_seconds}")
         settings = Settings(executor, _checks.flag("progress", progress), _checks.threads(threads), keep, interval)
         _native.active_level()  # an impossible PYNEEDLE_ISA should be known before a file is made
-        if not is_store(Path(path)):
-            check_executor(executor, self.cells)  # and so should what this machine lacks
+        if self.cells and not is_store(Path(path)):
+            check_available(executor, {cell.device for cell in self.cells})  # and so should what this machine lacks
         with Store(path, write=True) as store:
             drive(self.cells, store, settings)
             return read_frame(store, self.cells)

@@ -1,11 +1,13 @@
 """Every experiment from end to end at a tiny scale: files, tables, resumption, errors, the command."""
 
 import re
+import sys
 from dataclasses import replace
 
 import pandas as pd
 import pytest
 from rich.console import Console
+from support.fake_cuda import without_cuda
 from typer.testing import CliRunner
 
 from pyneedle import experiments
@@ -195,10 +197,10 @@ def test_command_lists_and_refuses(tmp_path):
     listed = run("list")
     assert listed.exit_code == 0
     assert [line.split()[0] for line in listed.output.splitlines()] == experiments.names()
-    bad = run("fig12", "--out", tmp_path)
+    bad = run("fig99", "--out", tmp_path)
     assert bad.exit_code == 2
-    assert "'fig3a'" in bad.stderr
-    assert "'anatomy'" in bad.stderr
+    known = ", ".join(["all", "list", *experiments.names()])
+    assert bad.stderr == f"Error: unknown experiment 'fig99'; known are {known}\n"
     assert run("fig3a", "--preset", "fast").exit_code == 2
     missing = run("fig5a", "--out", tmp_path, "--published", tmp_path / "none.csv")
     assert missing.exit_code == 1
@@ -218,6 +220,25 @@ def test_command_runs_and_prints(tmp_path, monkeypatch):
     assert (tmp_path / "fig5a-quick.png").exists()
     quiet = run("fig5b", "--out", tmp_path, "--quiet")
     assert (quiet.exit_code, quiet.output) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "status"),
+    [
+        (["--device", "cuda"], "Error: nothing was run: device 'cuda' is not available: this build", 1),
+        (["--executor", "ray"], 'Error: nothing was run: executor "ray" needs Ray: pip install', 1),
+        (["--threads", "0"], "Error: --threads must be at least 1, got 0", 2),
+        (["--published", "none.csv"], "Error: nothing was run: No such file", 1),
+    ],
+)
+def test_all_says_once_what_would_end_each(options, message, status, tmp_path, monkeypatch):
+    without_cuda(monkeypatch)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    result = run("all", "--out", tmp_path / "out", *options)
+    assert result.exit_code == status
+    assert result.stderr.startswith(message)
+    assert result.output.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_all_goes_on_after_a_failure(tmp_path, monkeypatch):
