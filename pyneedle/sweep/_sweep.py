@@ -14,7 +14,7 @@ from pyneedle._optimizers import Adam, EpsilonPlacement
 from pyneedle._penalties import Penalty
 from pyneedle.sweep import _toml
 from pyneedle.sweep._cell import Cell
-from pyneedle.sweep._driver import EXECUTORS, ExecutorName, Settings, drive, missing_cells
+from pyneedle.sweep._driver import EXECUTORS, ExecutorName, Settings, check_available, drive, missing_cells
 from pyneedle.sweep._estimate import Estimate, estimate
 from pyneedle.sweep._frame import read_frame
 from pyneedle.sweep._grid import Axes, expand, make_axes
@@ -209,6 +209,8 @@ class Sweep:
             raise ValueError(f"checkpoint_seconds must be above 0, got {checkpoint_seconds}")
         settings = Settings(executor, _checks.flag("progress", progress), _checks.threads(threads), keep, interval)
         _native.active_level()  # an impossible PYNEEDLE_ISA should be known before a file is made
+        if self.cells and not is_store(Path(path)):
+            check_available(executor, {cell.device for cell in self.cells})  # and so should what this machine lacks
         with Store(path, write=True) as store:
             drive(self.cells, store, settings)
             return read_frame(store, self.cells)

@@ -15,7 +15,7 @@ from pyneedle.cli import app
 from pyneedle.experiments import Protocol, reproduce
 from pyneedle.experiments._haystack import HaystackProtocol
 from pyneedle.experiments._rates import RatesProtocol
-from pyneedle.sweep import StoreError, Sweep
+from pyneedle.sweep import StoreError, Sweep, _segments
 
 AGAINST_D = Protocol(d=(2, 3, 4), n_samples=(300,), epochs=3, repeats=2, alpha=4, l1=1e-6)
 AGAINST_N = Protocol(d=(3,), n_samples=(100, 200, 400), epochs=3, repeats=2, alpha=4)
@@ -102,11 +102,42 @@ def test_continued_trainings_are_not_made_again(tmp_path, monkeypatch):
     kept[0].unlink()
     made = []
     session = experiments._session
-    original = session.train_ensemble
-    monkeypatch.setattr(session, "train_ensemble", lambda runs, *rest: made.append(len(runs)) or original(runs, *rest))
+    original = session.train_segments
+    monkeypatch.setattr(session, "train_segments", lambda *args: made.append(len(args[1])) or original(*args))
     again = reproduce("fig4", ONE, tmp_path, progress=False)
     assert made == [1]
     pd.testing.assert_frame_equal(first.frame, again.frame)
+
+
+def test_a_continued_training_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
+    whole = reproduce("fig4", ONE, tmp_path, progress=False)
+    folder = tmp_path / "runs.fits"
+    kept = sorted(path.name for path in folder.iterdir())
+    for path in folder.iterdir():
+        path.unlink()
+    monkeypatch.setattr(experiments._session, "_CHECKPOINT_SECONDS", 1e-9)
+    monkeypatch.setattr(_segments, "_SAVING_SHARE", float("inf"))
+    pieces, train = [], _segments.train_ensemble
+
+    def interrupted(runs, *args, **more):
+        if len(pieces) == 2:
+            raise KeyboardInterrupt
+        return spy(runs, *args, **more)
+
+    def spy(runs, *args, **more):
+        pieces.extend((run.resume.epochs if run.resume else 0, run.epochs) for run in runs)
+        return train(runs, *args, **more)
+
+    monkeypatch.setattr(_segments, "train_ensemble", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        reproduce("fig4", ONE, tmp_path, progress=False)
+    assert pieces == [(0, 1), (1, 2)]
+    assert [path.suffix for path in folder.iterdir()] == [".checkpoint"]
+    monkeypatch.setattr(_segments, "train_ensemble", spy)
+    again = reproduce("fig4", ONE, tmp_path, progress=False)
+    assert pieces[2:6] == [(2, 3), (3, 4), (0, 1), (1, 2)]
+    assert sorted(path.name for path in folder.iterdir()) == kept
+    pd.testing.assert_frame_equal(whole.frame, again.frame)
 
 
 def test_the_picture_is_the_same_each_time(store, tmp_path):

@@ -200,4 +200,8 @@ def test_a_device_that_is_not_there(tmp_path, monkeypatch):
     for attempt in (sweep.run, sweep.estimate):
         with pytest.raises(RuntimeError, match="device 'cuda' is not available"):
             attempt(path)
-    assert len(read_results(path)) == 0  # the other run was not trained either
+    assert list(tmp_path.iterdir()) == []
+    done = tiny().run(path)
+    with pytest.raises(RuntimeError, match="device 'cuda' is not available"):
+        (tiny(d=3) + sweep).run(path)
+    assert same_results(read_results(path), done)  # the other run was not trained either
