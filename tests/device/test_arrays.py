@@ -9,6 +9,7 @@ from support.cases import NETWORKS, random_parameters, random_rows
 from support.fake_cuda import DeviceArray
 
 import pyneedle as pn
+from pyneedle import _device
 
 
 @pytest.fixture
@@ -234,3 +235,21 @@ def test_without_a_gpu(monkeypatch):
     fake_cuda.install(monkeypatch, missing="no NVIDIA driver: libcuda.so.1 was not found")
     with pytest.raises(RuntimeError, match="device 'cuda' is not available: no NVIDIA driver"):
         NET.forward(on_gpu(NET.init()), on_gpu(X))
+
+
+CALLS = {
+    "forward": lambda p, x, y: NET.forward(p, x),
+    "loss_and_grad": lambda p, x, y: NET.loss_and_grad(p, x, y),
+    "path_norm": lambda p, x, y: pn.path_norm(NET, p),
+    "adam": lambda p, x, y: pn.Adam().step(p, p, pn.Adam().init_state(p)),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+def test_without_the_module(monkeypatch, call):
+    """A build without it: the import must not fail before the check that says what is missing."""
+    monkeypatch.delattr(pn, "_cuda", raising=False)
+    monkeypatch.setitem(sys.modules, "pyneedle._cuda", None)
+    monkeypatch.setattr(_device, "_usable", [])
+    with pytest.raises(RuntimeError, match="device 'cuda' is not available: .*CUDA module"):
+        call(on_gpu(NET.init()), on_gpu(X), on_gpu(np.ones(4, np.float32)))
