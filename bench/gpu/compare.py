@@ -130,21 +130,34 @@ class Suite:
 
     def run(self) -> None:
         """Measure everything that there is time for."""
-        cases = QUICK if self._options.quick else CASES
-        for i, case in enumerate(cases):
+        parts = self._parts()
+        for i, (_, part) in enumerate(parts):
             if self._spent() > self._options.seconds:
-                self.left_out = [f"{case.network} d={case.d}, {case.members} members" for case in cases[i:]]
-                self.say(f"time is up: {len(self.left_out)} cases left out")
+                self.left_out = [label for label, _ in parts[i:]]
+                self.say(f"time is up: {len(self.left_out)} parts left out")
                 break
-            self._attempt(functools.partial(self._case, case))
+            self._attempt(part)
+            self._save()
             gc.collect()
             empty_pools()
-            if i + 1 != min(ADAM_AFTER, len(cases)):
-                continue
-            for d in (2,) if self._options.quick else ADAM_D:
-                self._attempt(functools.partial(self._adam, d))
-            gc.collect()
-            empty_pools()
+        self._save()
+
+    def _parts(self) -> list[tuple[str, Callable[[], None]]]:
+        quick = self._options.quick
+        parts: list[tuple[str, Callable[[], None]]] = [
+            (f"{case.network} d={case.d}, {case.members} members", functools.partial(self._case, case))
+            for case in (QUICK if quick else CASES)
+        ]
+        steps = [(f"Adam d={d}", functools.partial(self._adam, d)) for d in ((2,) if quick else ADAM_D)]
+        parts[ADAM_AFTER:ADAM_AFTER] = steps
+        return parts
+
+    def _save(self) -> None:
+        """Write what there is so far: whoever ends this program in the middle of a case keeps the others."""
+        if self._options.markdown:
+            self._options.markdown.write_text(self.as_markdown(), encoding="utf-8")
+        if self._options.json:
+            self._options.json.write_text(json.dumps(self.as_dict(), indent=1) + "\n", encoding="utf-8")
 
     def say(self, text: str) -> None:
         """A line of progress."""
@@ -329,10 +342,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     suite = Suite(options)
     suite.run()
     sys.stdout.write(suite.as_markdown())
-    if options.markdown:
-        options.markdown.write_text(suite.as_markdown(), encoding="utf-8")
-    if options.json:
-        options.json.write_text(json.dumps(suite.as_dict(), indent=1) + "\n", encoding="utf-8")
     return 1 if suite.failures else 0
 
 
