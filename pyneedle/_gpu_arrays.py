@@ -140,29 +140,29 @@ def _addresses(loan: Loan, shapes: Shapes, p: object, name: str, changed: bool) 
 
 def _rows(layout: Layout, loan: Loan, x: Any) -> tuple[int, int]:
     """Number of rows of x (n, d) and its address."""
-    shape = tuple(int(n) for n in getattr(x, "shape", ()))
+    address, shape = loan.borrow("x", x)
     if len(shape) != 2 or shape[1] != layout.d:
         raise ValueError(
             f"x must have shape (n, {layout.d}) to match the network's d={layout.d}, got {_checks.shape_text(shape)}"
         )
     if shape[0] == 0:
         raise ValueError(f"x must have at least one row, got shape {_checks.shape_text(shape)}")
-    return shape[0], loan.address("x", x, shape)
+    return shape[0], address
 
 
 def _zeros(name: str, value: Any) -> Any:
     loan = Loan(name, value)
-    shape = _shape(value)
-    loan.address(name, value, shape)
-    return loan.zeros(shape)
+    return loan.zeros(loan.borrow(name, value).shape)
 
 
 def _shapes(p: Mapping[str, Any]) -> Shapes:
-    return {key: _shape(value) for key, value in p.items()}
+    return {key: _shape(_label("p", key), value) for key, value in p.items()}
 
 
-def _shape(value: Any) -> tuple[int, ...]:
-    return tuple(int(n) for n in getattr(value, "shape", ()))
+def _shape(name: str, value: Any) -> tuple[int, ...]:
+    if hasattr(value, "shape"):
+        return tuple(int(n) for n in value.shape)
+    return Loan(name, value).borrow(name, value).shape
 
 
 def _size(shape: tuple[int, ...]) -> int:

@@ -11,6 +11,9 @@ from support.fake_cuda import DeviceArray
 import pyneedle as pn
 from pyneedle import _device
 
+NET = pn.LocalNetwork(3, 7)
+X = np.ones((4, 3), np.float32)
+
 
 @pytest.fixture
 def cuda(monkeypatch):
@@ -141,13 +144,60 @@ def test_tf32_by_name(cuda):
     assert cuda.kernels_asked == [("active", True)]
 
 
+class Bare:
+    """An array of a library with nothing but the protocol: no namespace, no shape, no dtype."""
+
+    seen: list = []  # noqa: RUF012
+
+    def __init__(self, host):
+        self._array = DeviceArray(host)
+
+    def __dlpack_device__(self):
+        return self._array.__dlpack_device__()
+
+    def __dlpack__(self, stream=None):
+        return self._array.__dlpack__(stream)
+
+
+def test_arrays_with_nothing_but_the_protocol(cuda):
+    net, p, x, y = problem(pn.LocallyConnectedNetwork)
+    _, g = net.loss_and_grad(p, x, y)
+    bare = on_gpu(p, Bare)
+    assert pn.path_norm(net, bare) == pn.path_norm(net, p)
+    adam = pn.Adam()
+    for network in (net, None):
+        mine, theirs = {key: value.copy() for key, value in p.items()}, on_gpu(p, Bare)
+        state, their_state = adam.init_state(mine), pn.AdamState(*(on_gpu(adam.init_state(p).m, Bare) for _ in "mv"))
+        adam.step(mine, g, state, network=network)
+        adam.step(theirs, on_gpu(g, Bare), their_state, network=network)
+        for key, value in theirs.items():
+            np.testing.assert_array_equal(value._array.host, mine[key])
+    # Beside parameters of a library that makes arrays.
+    np.testing.assert_array_equal(net.forward(on_gpu(p), on_gpu(x, Bare)).host, net.forward(p, x))
+    loss, _ = net.loss_and_grad(on_gpu(p), on_gpu(x, Bare), on_gpu(y, Bare))
+    assert loss == net.loss_and_grad(p, x, y)[0]
+    with pytest.raises(ValueError, match=r"x must have shape \(n, 3\) to match the network's d=3, got \(11,\)"):
+        net.forward(on_gpu(p), on_gpu(y, Bare))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda p, x, y: NET.forward(p, x),
+        lambda p, x, y: NET.loss_and_grad(p, x, y)[1],
+        lambda p, x, y: pn.Adam().init_state(p),
+    ],
+    ids=["forward", "loss_and_grad", "init_state"],
+)
+def test_a_result_that_can_not_be_made(cuda, call):
+    with pytest.raises(TypeError, match=r"Bare for the result can't be made: the type has no __array_namespace__"):
+        call(on_gpu(NET.init(), Bare), on_gpu(X, Bare), on_gpu(np.ones(4, np.float32), Bare))
+    assert cuda.streams == []
+
+
 class Jax(DeviceArray):
     __module__ = "jaxlib._jax"
     seen = []  # noqa: RUF012
-
-
-NET = pn.LocalNetwork(3, 7)
-X = np.ones((4, 3), np.float32)
 
 
 def wide(value):
@@ -157,7 +207,9 @@ def wide(value):
 
 CASES = {
     "x on the host": (lambda p: NET.forward(p, X), TypeError, "x must be on the GPU like p['w1'], got numpy ndarray"),
-    "a list": (lambda p: NET.forward(p, [[1.0] * 3]), ValueError, "x must have shape (n, 3)"),
+    "a list": (
+        lambda p: NET.forward(p, [[1.0] * 3]), TypeError, "x must be on the GPU like p['w1'], got list"
+    ),
     "one on the host": (
         lambda p: NET.forward({**p, "w2": p["w2"].host}, on_gpu(X)), TypeError, "p['w2'] must be on the GPU"
     ),
