@@ -258,6 +258,43 @@ CASES = {
 }  # fmt: skip
 
 
+Cupy = fake_cuda.of_library("cupy")
+P, Y = NET.init(), np.ones(4, np.float32)
+ON_THE_CPU = {
+    "x": (lambda: NET.forward(P, on_gpu(X, Cupy)), "x must be on the CPU like p, got cupy ndarray"),
+    "x, for the loss": (
+        lambda: NET.loss_and_grad(P, on_gpu(X, Cupy), Y), "x must be on the CPU like p, got cupy ndarray"
+    ),
+    "y": (lambda: NET.loss_and_grad(P, X, on_gpu(Y, Cupy)), "y must be on the CPU like p, got cupy ndarray"),
+    "data": (
+        lambda: pn.Dataset.from_arrays(on_gpu(np.ones((40, 3)), Cupy), np.ones(40)),
+        "x must be on the CPU, got cupy ndarray",
+    ),
+    "initial": (
+        lambda: pn.train(NET, pn.make_dataset("square", 3, 100), 1, 10, initial=on_gpu(P, Cupy)),
+        "initial['w1'] must be a numpy array, got cupy ndarray",
+    ),
+    "g": (
+        lambda: pn.Adam().step(P, on_gpu(P, Cupy), pn.Adam().init_state(P)),
+        "g['w1'] must be a numpy array, got cupy ndarray",
+    ),
+    "g alone": (
+        lambda: pn.Adam().step(Y.copy(), on_gpu(Y, Cupy), pn.Adam().init_state(Y)),
+        "g must be a numpy array, got cupy ndarray",
+    ),
+    "g alone, a list": (
+        lambda: pn.Adam().step(Y.copy(), [1.0] * 4, pn.Adam().init_state(Y)), "g must be a numpy array, got list"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "message"), ON_THE_CPU.values(), ids=ON_THE_CPU.keys())
+def test_arrays_on_the_gpu_beside_those_on_the_cpu(cuda, call, message):
+    with pytest.raises(TypeError) as error:
+        call()
+    assert str(error.value) == message
+
+
 @pytest.mark.parametrize(("call", "kind", "message"), CASES.values(), ids=CASES.keys())
 def test_bad_input(cuda, call, kind, message):
     p = on_gpu(NET.init())
