@@ -8,6 +8,7 @@
 #
 # PYTHON   the interpreter, 3.11 or later, with numpy, pybind11, scikit-build-core, pytest, pytest-timeout, rich, typer,
 #          pandas, matplotlib, torch, jax and cupy; default python3. nvcc and cmake must be there, too.
+# PYNEEDLE_INSTALLED=1   check the pyneedle that this interpreter has, with its CUDA module, instead of building one.
 # WHEELS   a folder of wheels of what it lacks (scipy-openblas32, tomli-w); default .whl. Nothing is downloaded.
 # SECONDS_IN_ALL   default 520.
 set -uo pipefail
@@ -58,6 +59,16 @@ step() {
 }
 
 build() {
+  ln -s "$top/bench" "$site/bench"
+  if [[ -n ${PYNEEDLE_INSTALLED:-} ]]; then
+    "$python" -c '
+import importlib.util, sys
+import pyneedle
+print("installed:", pyneedle.__version__, pyneedle.__file__)
+missing = importlib.util.find_spec("pyneedle._cuda") is None and not sys.argv[1]
+sys.exit("the pyneedle that is installed has no CUDA module" if missing else 0)' "$try"
+    return
+  fi
   if compgen -G "$wheels/*.whl" >/dev/null; then
     "$python" -m pip install --quiet --no-index --no-deps --no-compile --target "$site" "$wheels"/*.whl
   fi
@@ -71,7 +82,6 @@ sys.exit(f"missing: {missing}; put their wheels into the folder that WHEELS name
   [[ -z $try ]] || cuda=auto
   PYNEEDLE_CUDA=$cuda timeout "$most" "$python" -m pip install --quiet --no-build-isolation --no-deps --no-index \
     --no-compile --target "$site" "$top"
-  ln -s "$top/bench" "$site/bench"
 }
 
 doctor() {
@@ -80,6 +90,23 @@ doctor() {
 import sys
 from pyneedle import _device
 sys.exit(_device.unavailable() or 0)'
+}
+
+# Without one of them nothing that takes arrays on the GPU is tried, and no peer is compared with.
+libraries() {
+  [[ -z $try ]] || { echo "needs a GPU"; return 77; }
+  timeout "$most" "$python" -c '
+import importlib, sys
+def gpus(name):
+    try:
+        module = importlib.import_module(name)
+        return module.cuda.device_count() if name == "torch" else module.cuda.runtime.getDeviceCount()
+    except Exception as error:
+        print(f"{name}: {type(error).__name__}: {error}")
+        return 0
+found = [name for name in ("cupy", "torch") if gpus(name)]
+print("arrays on the GPU with:", ", ".join(found) or "nothing")
+sys.exit(0 if found else "neither CuPy nor PyTorch is there with a GPU: arrays and peers cannot be tried")'
 }
 
 tests() {
@@ -95,7 +122,7 @@ tests() {
 
 sanitizer() {  # sanitizer TOOL
   [[ -z $try ]] || { echo "needs a GPU"; return 77; }
-  command -v compute-sanitizer >/dev/null || { echo "compute-sanitizer is not on PATH"; return 77; }
+  command -v compute-sanitizer >/dev/null || { echo "compute-sanitizer is not on PATH"; return 1; }
   cd "$work"
   timeout "$most" compute-sanitizer --tool "$1" --error-exitcode 9 --kernel-name kns=pn --print-limit 20 \
     "$python" -m bench.gpu.small_cases
@@ -140,6 +167,7 @@ if ((code == 0)); then
   code=$?
 fi
 if ((code == 0)); then
+  step libraries 60 libraries
   step tests 150 tests
   step memcheck 70 memcheck
   step racecheck 70 racecheck

@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bench.gpu import goals
+from bench.gpu.compare import Case, row_of
 from bench.gpu.cupy_side import CupySide
 from bench.gpu.jax_side import JaxSide
 from bench.gpu.pyneedle_side import PyneedleGpuSide
-from bench.gpu.sides import Ensemble, check
+from bench.gpu.sides import FLOAT32, TF32, Ensemble, check
 from bench.gpu.torch_side import TorchSide
 from pyneedle.benchmark import DisagreementError, make_problem, missing
 
@@ -70,3 +72,60 @@ def test_a_wrong_side_is_found():
 
     with pytest.raises(DisagreementError, match="member 1 of LN"):
         check(ensemble, "wrong", Wrong(ensemble, device="cpu"))
+
+
+def off_by(factor):
+    class Wrong(PyneedleGpuSide):
+        def loss_and_grad(self):
+            losses, gradients = super().loss_and_grad()
+            return losses, {key: g * factor for key, g in gradients.items()}
+
+    return Wrong(small("GN", 1), device="cpu")
+
+
+def test_tf32_has_a_tolerance_of_its_own():
+    ensemble = small("GN", 1)
+    assert "gradient 1.0e-02" in check(ensemble, "rounded", off_by(1.01), TF32)
+    with pytest.raises(DisagreementError, match="rounded"):
+        check(ensemble, "rounded", off_by(1.01), FLOAT32)
+    with pytest.raises(DisagreementError, match="wrong"):
+        check(ensemble, "wrong", off_by(1.1), TF32)
+
+
+def test_pytorch_with_tf32_sets_it_for_itself_alone():
+    torch = pytest.importorskip("torch")
+    ensemble = small("GN", 1)
+    with_tf32 = TorchSide(ensemble, "cpu", graphs=False, tf32=True)
+    exact = TorchSide(ensemble, "cpu", graphs=False)
+    try:
+        for side, precision in ((with_tf32, "high"), (exact, "highest"), (with_tf32, "high")):
+            side.run_steps(10)
+            assert torch.get_float32_matmul_precision() == precision
+        check(ensemble, "PyTorch, TF32", with_tf32, TF32)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize(
+    ("case", "kernel", "peers", "verdict"),
+    [
+        (Case("LN", 20, 180), "piecewise_linear", {"JAX": 25.0, "PyTorch graph": 60.0}, "20x the fastest: reached"),
+        (Case("LN", 20, 180), "piecewise_linear", {"JAX": 15.0, "PyTorch graph": 60.0}, "20x the fastest: MISSED"),
+        (Case("GN", 60), "active", {"JAX": 1.5, "PyTorch graph": 2.0, "PyTorch eager": 3.0}, "2x PyTorch: reached"),
+        (Case("GN", 60), "active", {"JAX": 1.5}, "2x PyTorch: not measured"),
+        (Case("GN", 60), "active_tf32", {"PyTorch graph, TF32": 0.9}, "1x PyTorch: MISSED"),
+        (Case("GN", 60, what="step"), "active", {"PyTorch graph": 2.0}, ""),
+        (Case("LN", 20), "piecewise_linear", {"JAX": 25.0}, ""),
+    ],
+)
+def test_what_must_be_reached(case, kernel, peers, verdict):
+    seconds = {name: [ratio, ratio] for name, ratio in peers.items()}
+    row = row_of(case, "label", kernel, [1.0, 1.0], seconds, {}, {})
+    assert row.must_reach == verdict
+    assert row.fastest == min(peers, key=peers.get)
+    assert f"| {verdict} |" in row.as_markdown(list(peers))
+
+
+def test_adam_must_reach_a_share_of_copying():
+    assert goals.adam_verdict(0.85) == "80% of copying: reached (85%)"
+    assert goals.adam_verdict(0.5) == "80% of copying: MISSED (50%)"

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from pyneedle import _dlpack
+
 Array = NDArray[Any]
 
 LARGEST_COUNT = 2**31 - 1
@@ -113,8 +115,13 @@ def memory(count: int, dtype: np.dtype[Any], what: str) -> None:
         )
 
 
-def array(name: str, value: object) -> Array:
-    """`value` as numpy takes it; ValueError where it is ragged or no array at all."""
+def array(name: str, value: object, like: str = "") -> Array:
+    """`value` as numpy takes it; ValueError where it is ragged or no array at all, TypeError where it is on a GPU.
+
+    `like` names in that message what is on the CPU, too.
+    """
+    if _dlpack.on_gpu(value):
+        raise TypeError(f"{name} must be on the CPU{like and f' like {like}'}, got {_dlpack.describe(value)}")
     try:
         return np.asarray(value)
     except (TypeError, ValueError) as error:
@@ -143,7 +150,7 @@ def shape_text(shape: Iterable[int]) -> str:
 
 def inputs(x: object, d: int, dtype: np.dtype[Any], name: str = "x") -> Array:
     """The rows of a batch: x (n, d), n >= 1, of the parameters' dtype, finite; dense."""
-    rows = array(name, x)
+    rows = array(name, x, like="p")
     if rows.ndim != 2 or rows.shape[1] != d:
         raise ValueError(f"{name} must have shape (n, {d}) to match the network's d={d}, got {shape_text(rows.shape)}")
     if rows.shape[0] == 0:
@@ -156,7 +163,7 @@ def inputs(x: object, d: int, dtype: np.dtype[Any], name: str = "x") -> Array:
 
 def targets(y: object, rows: int, dtype: np.dtype[Any], name: str = "y") -> Array:
     """The targets of a batch: y (rows,) of the parameters' dtype, finite; dense."""
-    values = array(name, y)
+    values = array(name, y, like="p")
     if values.shape != (rows,):
         raise ValueError(f"{name} must have shape ({rows},) to match the rows of x, got {shape_text(values.shape)}")
     if values.dtype != dtype:

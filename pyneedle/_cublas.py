@@ -27,12 +27,19 @@ def find(runtime_version: str) -> str:
     try:
         ctypes.CDLL(name)
     except OSError:
+        package, command = _package(major)
         raise ImportError(
             f"a dense network (GN) on a GPU needs cuBLAS {major} ({name}), which was found neither in the package "
-            f"nvidia-cublas, nor in a CUDA toolkit (CUDA_HOME, {_TOOLKIT}), nor by the loader; "
-            f'`pip install "pyneedle[cuda]"` brings it'
+            f"{package}, nor in a CUDA toolkit (CUDA_HOME, {_TOOLKIT}), nor by the loader; `{command}` brings it"
         ) from None
     return name
+
+
+def _package(major: str) -> tuple[str, str]:
+    """The package of that major version, and the command that installs it."""
+    if major == "12":
+        return "nvidia-cublas-cu12", "pip install nvidia-cublas-cu12"  # the extra "cuda" is for CUDA 13
+    return "nvidia-cublas", 'pip install "pyneedle[cuda]"'
 
 
 def _packages(major: str) -> Iterator[Path]:

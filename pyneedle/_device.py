@@ -31,7 +31,10 @@ def unavailable() -> str:
     except ModuleNotFoundError as error:
         if error.name != _MODULE:
             return f"the CUDA module of pyneedle cannot be loaded: {error}"
-        return "this build of pyneedle has no CUDA module; one is built where nvcc is found (PYNEEDLE_CUDA=on insists)"
+        return (
+            "this build of pyneedle has no CUDA module; one is built where nvcc of CUDA 12.8 or later is found "
+            "(PYNEEDLE_CUDA=on insists)"
+        )
     except ImportError as error:
         return f"the CUDA module of pyneedle cannot be loaded: {error}"
     reason: str = cuda.unavailable()

@@ -7,7 +7,7 @@ import ctypes
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -104,17 +104,27 @@ def _library(array: Any, index: int) -> _Library:
             lambda shape: torch.zeros(shape, **options),
             True,
         )
-    if not hasattr(array, "__array_namespace__"):
-        raise TypeError(f"arrays of {type(array).__module__} can't be made here: they have no __array_namespace__")
-    space = array.__array_namespace__()
+
+    def by_standard(kind: str, shape: tuple[int, ...]) -> Any:
+        if not hasattr(array, "__array_namespace__"):
+            raise TypeError(f"a {describe(array)} for the result can't be made: the type has no __array_namespace__")
+        return getattr(array.__array_namespace__(), kind)(shape, dtype=array.dtype, device=array.device)
+
     # A new array of JAX is nobody's else yet; those that users hold may not be changed.
     return _Library(
         0,
-        lambda shape: space.empty(shape, dtype=array.dtype, device=array.device),
-        lambda shape: space.zeros(shape, dtype=array.dtype, device=array.device),
+        lambda shape: by_standard("empty", shape),
+        lambda shape: by_standard("zeros", shape),
         waits=False,
         writable=name not in ("jax", "jaxlib"),
     )
+
+
+class Borrowed(NamedTuple):
+    """Where an array's numbers are, and its shape."""
+
+    address: int
+    shape: tuple[int, ...]
 
 
 @dataclass(eq=False)
@@ -163,7 +173,11 @@ class Loan:
         return self._library.zeros(shape)
 
     def address(self, name: str, value: Any, shape: tuple[int, ...] | None = None, changed: bool = False) -> int:
-        """Where an array's numbers are; it stays borrowed as long as this object lives.
+        """Where an array's numbers are, as `borrow` finds out."""
+        return self.borrow(name, value, shape, changed).address
+
+    def borrow(self, name: str, value: Any, shape: tuple[int, ...] | None = None, changed: bool = False) -> "Borrowed":
+        """Where an array's numbers are, and its shape; it stays borrowed as long as this object lives.
 
         Raises
         ------
@@ -172,9 +186,9 @@ class Loan:
             can't be.
         """
         if not on_gpu(value):
-            raise TypeError(f"{name} must be on the GPU like {self.name}, got {_describe(value)}")
+            raise TypeError(f"{name} must be on the GPU like {self.name}, got {describe(value)}")
         if changed and not self._library.writable:
-            raise TypeError(f"{name} must be an array that can be changed in place, got {_describe(value)}")
+            raise TypeError(f"{name} must be an array that can be changed in place, got {describe(value)}")
         try:
             capsule = value.__dlpack__(stream=self._library.stream or _LEGACY_STREAM)
         except (BufferError, RuntimeError, TypeError, ValueError) as error:
@@ -184,11 +198,11 @@ class Loan:
         self._foreign = self._foreign or _library_name(value) != _library_name(self.first)
         # The capsule's own destructor gives the array back: its name stays "dltensor".
         tensor = _Tensor.from_address(_get_pointer(capsule, b"dltensor"))
-        self._check(name, tensor, shape)
-        return int(tensor.data or 0) + int(tensor.byte_offset)
+        found = tuple(int(tensor.shape[i]) for i in range(tensor.ndim))
+        self._check(name, tensor, found, shape)
+        return Borrowed(int(tensor.data or 0) + int(tensor.byte_offset), found)
 
-    def _check(self, name: str, tensor: _Tensor, wanted: tuple[int, ...] | None) -> None:
-        shape = tuple(tensor.shape[i] for i in range(tensor.ndim))
+    def _check(self, name: str, tensor: _Tensor, shape: tuple[int, ...], wanted: tuple[int, ...] | None) -> None:
         if wanted is not None and shape != wanted:
             raise ValueError(f"{name} must have shape {wanted}, got {shape}")
         kind = tensor.dtype
@@ -207,6 +221,8 @@ class Loan:
 
 
 def _contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    if 0 in shape:
+        return True
     expected = 1
     for length, stride in zip(reversed(shape), reversed(strides), strict=True):
         if length > 1 and stride != expected:
@@ -215,6 +231,7 @@ def _contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     return True
 
 
-def _describe(value: object) -> str:
+def describe(value: object) -> str:
+    """The type of a value, with its library."""
     kind = type(value)
     return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__.partition('.')[0]} {kind.__name__}"

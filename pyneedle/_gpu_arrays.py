@@ -29,9 +29,9 @@ class Layout:
 
 def forward(layout: Layout, p: GpuArrays, x: Any, kernel: str) -> Any:
     """f(x), an array (n,) of the kind of the parameters."""
-    from pyneedle import _cuda
-
     loan, tensors = _borrow(layout.shapes, p, "p")
+    from pyneedle import _cuda  # where there is none, the check of the device has said so
+
     rows, inputs = _rows(layout, loan, x)
     name, tf32 = layout.check_kernel(kernel, loan.dtype)
     prediction = loan.empty((rows,))
@@ -45,9 +45,9 @@ def loss_and_gradient(
     layout: Layout, p: GpuArrays, x: Any, y: Any, penalty: _native.Penalty, kernel: str
 ) -> tuple[float, dict[str, Any]]:
     """Loss with penalty, and its gradient, a dict of arrays of the kind of the parameters."""
-    from pyneedle import _cuda
-
     loan, tensors = _borrow(layout.shapes, p, "p")
+    from pyneedle import _cuda  # where there is none, the check of the device has said so
+
     rows, inputs = _rows(layout, loan, x)
     targets = loan.address("y", y, (rows,))
     name, tf32 = layout.check_kernel(kernel, loan.dtype)
@@ -62,9 +62,9 @@ def loss_and_gradient(
 
 def path_norm(layout: Layout, p: GpuArrays) -> float:
     """The path norm."""
-    from pyneedle import _cuda
-
     loan, tensors = _borrow(layout.shapes, p, "p")
+    from pyneedle import _cuda  # where there is none, the check of the device has said so
+
     return _cuda.path_norm(layout.network, loan.dtype, tensors, loan.device, loan.stream)
 
 
@@ -93,11 +93,11 @@ def adam_step(
     t, settings, penalty
         Of the step, from 1.
     """
-    from pyneedle import _cuda
-
     given = {name: value if isinstance(value, Mapping) else {"": value} for name, value in arrays.items()}
     shapes = _shapes(given["p"]) if layout is None else layout.shapes
     loan, parameters = _borrow(shapes, given["p"], "p", changed=True)
+    from pyneedle import _cuda  # where there is none, the check of the device has said so
+
     others = {
         name: _addresses(loan, shapes, value, name, changed=name != "g") for name, value in given.items() if name != "p"
     }
@@ -140,29 +140,29 @@ def _addresses(loan: Loan, shapes: Shapes, p: object, name: str, changed: bool) 
 
 def _rows(layout: Layout, loan: Loan, x: Any) -> tuple[int, int]:
     """Number of rows of x (n, d) and its address."""
-    shape = tuple(int(n) for n in getattr(x, "shape", ()))
+    address, shape = loan.borrow("x", x)
     if len(shape) != 2 or shape[1] != layout.d:
         raise ValueError(
             f"x must have shape (n, {layout.d}) to match the network's d={layout.d}, got {_checks.shape_text(shape)}"
         )
     if shape[0] == 0:
         raise ValueError(f"x must have at least one row, got shape {_checks.shape_text(shape)}")
-    return shape[0], loan.address("x", x, shape)
+    return shape[0], address
 
 
 def _zeros(name: str, value: Any) -> Any:
     loan = Loan(name, value)
-    shape = _shape(value)
-    loan.address(name, value, shape)
-    return loan.zeros(shape)
+    return loan.zeros(loan.borrow(name, value).shape)
 
 
 def _shapes(p: Mapping[str, Any]) -> Shapes:
-    return {key: _shape(value) for key, value in p.items()}
+    return {key: _shape(_label("p", key), value) for key, value in p.items()}
 
 
-def _shape(value: Any) -> tuple[int, ...]:
-    return tuple(int(n) for n in getattr(value, "shape", ()))
+def _shape(name: str, value: Any) -> tuple[int, ...]:
+    if hasattr(value, "shape"):
+        return tuple(int(n) for n in value.shape)
+    return Loan(name, value).borrow(name, value).shape
 
 
 def _size(shape: tuple[int, ...]) -> int:

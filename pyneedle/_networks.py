@@ -132,7 +132,7 @@ class Network(ABC):
         ----------
         p : dict of str to ndarray, or to arrays on a GPU
             Parameters as `parameter_shapes`, all float32 or all float64. On a GPU: arrays of CuPy, or of any library
-            that speaks DLPack, C-contiguous; they are not copied.
+            that speaks DLPack and makes arrays by the array API standard, C-contiguous; they are not copied.
         x : array_like, shape (n, d)
             Rows, n >= 1, of the parameters' dtype, finite (which is not checked on a GPU); where the parameters are.
         kernel : str

@@ -202,16 +202,18 @@ def _shapes(p: Array | Mapping[str, Array]) -> Shapes:
         raise TypeError(f"p must be an array or a dict of arrays, got {p if p == {} else type(p).__name__}")
     for key, value in p.items():
         if not isinstance(value, np.ndarray):
-            raise TypeError(f"p[{key!r}] must be a numpy array, got {type(value).__name__}")
+            raise TypeError(f"p[{key!r}] must be a numpy array, got {_dlpack.describe(value)}")
     return {key: value.shape for key, value in p.items()}
 
 
 def _arrays(shapes: Shapes, given: Mapping[str, object]) -> list[Mapping[str, Array]]:
     """Check that all are like "p", of one dtype, and all but "g" writable; single arrays become dicts."""
     checked: dict[str, Mapping[str, Array]] = {}
+    single = isinstance(given["p"], np.ndarray)
     dtypes = {}
     for name, value in given.items():
-        arrays = {"": value} if isinstance(value, np.ndarray) else value
+        alone = isinstance(value, np.ndarray) or (single and not isinstance(value, Mapping))
+        arrays = {"": value} if alone else value
         dtypes[name] = _parameters.check(shapes, arrays, name)
         assert isinstance(arrays, Mapping)
         checked[name] = arrays

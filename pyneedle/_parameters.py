@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from pyneedle._checks import Array, dense, float_dtype, shape_text
+from pyneedle._dlpack import describe
 
 Shapes = Mapping[str, tuple[int, ...]]
 Parameters = dict[str, Array]
@@ -53,7 +54,7 @@ def check(shapes: Shapes, p: object, name: str = "p") -> np.dtype[Any]:
         # The empty key stands for a single array.
         label = f"{name}[{key!r}]" if key else name
         if not isinstance(value, np.ndarray):
-            raise TypeError(f"{label} must be a numpy array, got {type(value).__name__}")
+            raise TypeError(f"{label} must be a numpy array, got {describe(value)}")
         if value.shape != shape:
             raise ValueError(f"{label} must have shape {shape_text(shape)}, got {shape_text(value.shape)}")
         try:

@@ -21,14 +21,17 @@ class TorchSide:
         "cuda", or "cpu", where everything but the graphs runs.
     graphs : bool
         Put ten steps, and the validation, into one CUDA graph each.
+    tf32 : bool
+        Let products round their factors to TF32.
     """
 
-    def __init__(self, ensemble: Ensemble, device: str = "cuda", graphs: bool = True) -> None:
+    def __init__(self, ensemble: Ensemble, device: str = "cuda", graphs: bool = True, tf32: bool = False) -> None:
         self._torch: Any = module("torch")
         self._func: Any = module("torch.func")
         self._f: Any = module("torch.nn.functional")
         torch, problem = self._torch, ensemble.problem
-        torch.set_float32_matmul_precision("highest")  # no TF32
+        self._precision = "high" if tf32 else "highest"
+        self._set_precision()
         self.ensemble, self._device, self._graphs = ensemble, torch.device(device), graphs
         self._x, self._y, self._validation_x, self._validation_y = (
             torch.from_numpy(a).to(self._device)
@@ -58,6 +61,10 @@ class TorchSide:
         if graphs:
             self._steps, self._validation = self._captured(self._ten_steps), self._captured(self._validate)
         self.reset()
+
+    def _set_precision(self) -> None:
+        """PyTorch has one setting for all; sides take turns."""
+        self._torch.set_float32_matmul_precision(self._precision)
 
     def _tensor(self, value: Array) -> Any:
         """A parameter of all members; of a single one without that axis."""
@@ -164,6 +171,7 @@ class TorchSide:
         self._steps()
 
     def loss_and_grad(self) -> tuple[Array, Parameters]:
+        self._set_precision()
         batch = self.ensemble.problem.batch
         p = {key: value.detach().unsqueeze(0) if self._single else value for key, value in self._p.items()}
         both = self._func.vmap(self._func.grad_and_value(self._loss), in_dims=(0, None, None))
@@ -171,6 +179,7 @@ class TorchSide:
         return loss.cpu().numpy(), {key: g.cpu().numpy() for key, g in gradient.items()}
 
     def run_steps(self, count: int) -> None:
+        self._set_precision()
         size, total = self._rows.shape[1], self._in_order.shape[1]
         for k in range(count // STEPS_AT_ONCE):
             self._run(self._in_order, k * size % total)
@@ -178,6 +187,7 @@ class TorchSide:
 
     def run_epochs(self, count: int) -> Array:
         torch = self._torch
+        self._set_precision()
         for _ in range(count):
             order = torch.rand(self._in_order.shape, device=self._device).argsort(1)
             for first in range(0, order.shape[1], self._rows.shape[1]):

@@ -9,6 +9,10 @@ from support.cases import NETWORKS, random_parameters, random_rows
 from support.fake_cuda import DeviceArray
 
 import pyneedle as pn
+from pyneedle import _device
+
+NET = pn.LocalNetwork(3, 7)
+X = np.ones((4, 3), np.float32)
 
 
 @pytest.fixture
@@ -140,13 +144,60 @@ def test_tf32_by_name(cuda):
     assert cuda.kernels_asked == [("active", True)]
 
 
+class Bare:
+    """An array of a library with nothing but the protocol: no namespace, no shape, no dtype."""
+
+    seen: list = []  # noqa: RUF012
+
+    def __init__(self, host):
+        self._array = DeviceArray(host)
+
+    def __dlpack_device__(self):
+        return self._array.__dlpack_device__()
+
+    def __dlpack__(self, stream=None):
+        return self._array.__dlpack__(stream)
+
+
+def test_arrays_with_nothing_but_the_protocol(cuda):
+    net, p, x, y = problem(pn.LocallyConnectedNetwork)
+    _, g = net.loss_and_grad(p, x, y)
+    bare = on_gpu(p, Bare)
+    assert pn.path_norm(net, bare) == pn.path_norm(net, p)
+    adam = pn.Adam()
+    for network in (net, None):
+        mine, theirs = {key: value.copy() for key, value in p.items()}, on_gpu(p, Bare)
+        state, their_state = adam.init_state(mine), pn.AdamState(*(on_gpu(adam.init_state(p).m, Bare) for _ in "mv"))
+        adam.step(mine, g, state, network=network)
+        adam.step(theirs, on_gpu(g, Bare), their_state, network=network)
+        for key, value in theirs.items():
+            np.testing.assert_array_equal(value._array.host, mine[key])
+    # Beside parameters of a library that makes arrays.
+    np.testing.assert_array_equal(net.forward(on_gpu(p), on_gpu(x, Bare)).host, net.forward(p, x))
+    loss, _ = net.loss_and_grad(on_gpu(p), on_gpu(x, Bare), on_gpu(y, Bare))
+    assert loss == net.loss_and_grad(p, x, y)[0]
+    with pytest.raises(ValueError, match=r"x must have shape \(n, 3\) to match the network's d=3, got \(11,\)"):
+        net.forward(on_gpu(p), on_gpu(y, Bare))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda p, x, y: NET.forward(p, x),
+        lambda p, x, y: NET.loss_and_grad(p, x, y)[1],
+        lambda p, x, y: pn.Adam().init_state(p),
+    ],
+    ids=["forward", "loss_and_grad", "init_state"],
+)
+def test_a_result_that_can_not_be_made(cuda, call):
+    with pytest.raises(TypeError, match=r"Bare for the result can't be made: the type has no __array_namespace__"):
+        call(on_gpu(NET.init(), Bare), on_gpu(X, Bare), on_gpu(np.ones(4, np.float32), Bare))
+    assert cuda.streams == []
+
+
 class Jax(DeviceArray):
     __module__ = "jaxlib._jax"
     seen = []  # noqa: RUF012
-
-
-NET = pn.LocalNetwork(3, 7)
-X = np.ones((4, 3), np.float32)
 
 
 def wide(value):
@@ -156,7 +207,9 @@ def wide(value):
 
 CASES = {
     "x on the host": (lambda p: NET.forward(p, X), TypeError, "x must be on the GPU like p['w1'], got numpy ndarray"),
-    "a list": (lambda p: NET.forward(p, [[1.0] * 3]), ValueError, "x must have shape (n, 3)"),
+    "a list": (
+        lambda p: NET.forward(p, [[1.0] * 3]), TypeError, "x must be on the GPU like p['w1'], got list"
+    ),
     "one on the host": (
         lambda p: NET.forward({**p, "w2": p["w2"].host}, on_gpu(X)), TypeError, "p['w2'] must be on the GPU"
     ),
@@ -205,6 +258,43 @@ CASES = {
 }  # fmt: skip
 
 
+Cupy = fake_cuda.of_library("cupy")
+P, Y = NET.init(), np.ones(4, np.float32)
+ON_THE_CPU = {
+    "x": (lambda: NET.forward(P, on_gpu(X, Cupy)), "x must be on the CPU like p, got cupy ndarray"),
+    "x, for the loss": (
+        lambda: NET.loss_and_grad(P, on_gpu(X, Cupy), Y), "x must be on the CPU like p, got cupy ndarray"
+    ),
+    "y": (lambda: NET.loss_and_grad(P, X, on_gpu(Y, Cupy)), "y must be on the CPU like p, got cupy ndarray"),
+    "data": (
+        lambda: pn.Dataset.from_arrays(on_gpu(np.ones((40, 3)), Cupy), np.ones(40)),
+        "x must be on the CPU, got cupy ndarray",
+    ),
+    "initial": (
+        lambda: pn.train(NET, pn.make_dataset("square", 3, 100), 1, 10, initial=on_gpu(P, Cupy)),
+        "initial['w1'] must be a numpy array, got cupy ndarray",
+    ),
+    "g": (
+        lambda: pn.Adam().step(P, on_gpu(P, Cupy), pn.Adam().init_state(P)),
+        "g['w1'] must be a numpy array, got cupy ndarray",
+    ),
+    "g alone": (
+        lambda: pn.Adam().step(Y.copy(), on_gpu(Y, Cupy), pn.Adam().init_state(Y)),
+        "g must be a numpy array, got cupy ndarray",
+    ),
+    "g alone, a list": (
+        lambda: pn.Adam().step(Y.copy(), [1.0] * 4, pn.Adam().init_state(Y)), "g must be a numpy array, got list"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "message"), ON_THE_CPU.values(), ids=ON_THE_CPU.keys())
+def test_arrays_on_the_gpu_beside_those_on_the_cpu(cuda, call, message):
+    with pytest.raises(TypeError) as error:
+        call()
+    assert str(error.value) == message
+
+
 @pytest.mark.parametrize(("call", "kind", "message"), CASES.values(), ids=CASES.keys())
 def test_bad_input(cuda, call, kind, message):
     p = on_gpu(NET.init())
@@ -234,3 +324,21 @@ def test_without_a_gpu(monkeypatch):
     fake_cuda.install(monkeypatch, missing="no NVIDIA driver: libcuda.so.1 was not found")
     with pytest.raises(RuntimeError, match="device 'cuda' is not available: no NVIDIA driver"):
         NET.forward(on_gpu(NET.init()), on_gpu(X))
+
+
+CALLS = {
+    "forward": lambda p, x, y: NET.forward(p, x),
+    "loss_and_grad": NET.loss_and_grad,
+    "path_norm": lambda p, x, y: pn.path_norm(NET, p),
+    "adam": lambda p, x, y: pn.Adam().step(p, p, pn.Adam().init_state(p)),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+def test_without_the_module(monkeypatch, call):
+    """A build without it: the import must not fail before the check that says what is missing."""
+    monkeypatch.delattr(pn, "_cuda", raising=False)
+    monkeypatch.setitem(sys.modules, "pyneedle._cuda", None)
+    monkeypatch.setattr(_device, "_usable", [])
+    with pytest.raises(RuntimeError, match=r"device 'cuda' is not available: .*CUDA module"):
+        call(on_gpu(NET.init()), on_gpu(X), on_gpu(np.ones(4, np.float32)))

@@ -36,6 +36,10 @@ def put(folder, *parts):
 def test_none(nowhere):
     with pytest.raises(ImportError, match=r"needs cuBLAS 13 \(libcublasLt.so.13\).*pip install \"pyneedle\[cuda\]\""):
         _cublas.find("13.0")
+    with pytest.raises(
+        ImportError, match=r"package nvidia-cublas-cu12, nor .*`pip install nvidia-cublas-cu12` brings it"
+    ):
+        _cublas.find("12.9")
 
 
 @pytest.mark.parametrize("layout", [("cu13", "lib"), ("cublas", "lib")])
