@@ -37,7 +37,9 @@ def reproduce(
     store: Annotated[
         Path | None, typer.Option(help="The runs (SQLite).", show_default="runs.sqlite in the folder --out")
     ] = None,
-    published: Annotated[Path | None, typer.Option(help="A CSV file of other results to draw beside these.")] = None,
+    published: Annotated[
+        Path | None, typer.Option(help="A CSV file of other results to draw beside test errors against d.")
+    ] = None,
     executor: Annotated[ExecutorChoice, typer.Option(help="This machine (threads, or its GPU), or a Ray cluster.")] = (
         ExecutorChoice.local
     ),

@@ -55,6 +55,11 @@ class Curves:
     batch: str | int = "ratio"
     visible_gap: bool = False
 
+    @property
+    def overlays(self) -> bool:
+        """Whether published results, which are errors against d, can be drawn beside these."""
+        return self.x == "d" and self.y == TEST_ERROR
+
 
 def curves_experiment(
     name: str, title: str, curves: Curves, protocols: Mapping[PresetName, Protocol]
@@ -67,6 +72,7 @@ def curves_experiment(
         plan=partial(plan, curves),
         analyse=partial(_analyse, curves, protocols["paper"]),
         draw=partial(_draw, curves),
+        overlays=curves.overlays,
     )
 
 
@@ -131,7 +137,7 @@ def _with_overlay(
     compared: Comparison, curves: Curves, series: Series, protocol: Protocol, overlay: "Overlay | None"
 ) -> Comparison:
     """Where the paper prints no number, the slope of the published rows stands beside this run's."""
-    if overlay is None or compared.published is not None or curves.x != "d" or curves.y != TEST_ERROR:
+    if overlay is None or compared.published is not None or not curves.overlays:
         return compared
     rows = published_rows(overlay, curves, series, protocol)
     line = fit_power_law(rows["d"], rows[TEST_ERROR])
@@ -184,7 +190,7 @@ def _draw(curves: Curves, analysis: Analysis, protocol: Protocol, overlay: "Over
             _style.fitted(axes, line, series.look)
     keys += _style.kind_keys(bool(analysis.fits), "test" if curves.y == TEST_ERROR else "")
     ticks = analysis.frame["d"].tolist()
-    if overlay is not None and curves.x == "d" and curves.y == TEST_ERROR:
+    if overlay is not None and curves.overlays:
         for series in curves.series:
             rows = published_rows(overlay, curves, series, protocol)
             if len(rows):

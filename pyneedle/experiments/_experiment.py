@@ -91,6 +91,8 @@ class Experiment(Generic[P]):
         The figure, given the analysis, the protocol and other results to draw beside it.
     parameters : bool
         The analysis needs best parameters.
+    overlays : bool
+        Other results are drawn beside one's own.
     remark : str
         What an estimate of the time must add.
     """
@@ -102,6 +104,7 @@ class Experiment(Generic[P]):
     analyse: Callable[[Session, P, Overlay | None], Analysis]
     draw: Callable[[Analysis, P, Overlay | None], "Figure"]
     parameters: bool = False
+    overlays: bool = False
     remark: str = ""
 
 

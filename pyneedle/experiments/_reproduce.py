@@ -52,7 +52,8 @@ def reproduce(
     store : path-like, optional
         The runs. Default: runs.sqlite in `out`.
     published : path-like, optional
-        A CSV file of other results to draw beside these; see `read_overlay`.
+        A CSV file of other results to draw beside these, where the figure is of test errors against d; a note says so
+        where it is not. See `read_overlay`.
     executor : {"local", "ray"}
         Where sweeps are run.
     threads : int, optional
@@ -77,6 +78,9 @@ def reproduce(
     session = Session(path, executor, threads, _checks.flag("progress", progress))
     analysis = experiment.analyse(session, protocol, overlay)
     stem = folder / f"{name}-{label}"
+    notes = list(analysis.notes)
+    if overlay is not None and not experiment.overlays:
+        notes.append(f"The rows of {overlay.name} are not shown: only test errors against d have others beside them.")
     with _style.styled():
         files = _style.save(experiment.draw(analysis, protocol, overlay), stem)
     runs, table = Path(f"{stem}.csv"), Path(f"{stem}-table.csv")
@@ -90,7 +94,7 @@ def reproduce(
         frame=analysis.frame,
         fits=analysis.fits,
         comparisons=analysis.comparisons,
-        notes=analysis.notes,
+        notes=notes,
         files=[*files, runs, table, text],
         store=path,
     )

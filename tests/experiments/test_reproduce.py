@@ -159,14 +159,31 @@ def test_the_ladder_is_left_where_the_target_is_reached(tmp_path):
     assert not hard.fits
 
 
-def test_published_rows_stand_beside(store, tmp_path):
+@pytest.fixture
+def others(tmp_path):
+    """Published results of LN."""
     path = tmp_path / "others.csv"
     lines = [f"LN,square,none,0,{d},5000,1e-3,1e-3,{d**-1.5 / 100}" for d in (2, 3, 4)]
     path.write_text("arch,target,penalty,strength,d,n_samples,train_mse,validation_mse,test_mse\n" + "\n".join(lines))
-    result = reproduce("fig3a", AGAINST_D, tmp_path, store, published=path, progress=False)
+    return path
+
+
+def test_published_rows_stand_beside(store, tmp_path, others):
+    result = reproduce("fig3a", AGAINST_D, tmp_path, store, published=others, progress=False)
+    assert not any("others.csv" in note for note in result.notes)
     (line,) = [line for line in result.comparisons if line.source == "rows of others.csv"]
     assert line.quantity == "LN: slope of test error against d"
     assert line.published == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("name", ["fig4", "fig5b", "fig9b", "rates", "haystack"])
+def test_published_rows_that_are_not_shown(name, store, tmp_path, others):
+    """Neither another abscissa nor another ordinate has a place for them: the result says so."""
+    result = reproduce(name, TINY[name], tmp_path, store, published=others, progress=False)
+    note = "The rows of others.csv are not shown: only test errors against d have others beside them."
+    assert result.notes[-1] == note
+    assert note in result.files[-1].read_text()
+    assert not any("others.csv" in line.source for line in result.comparisons)
 
 
 @pytest.mark.parametrize(
