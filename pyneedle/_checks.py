@@ -54,11 +54,11 @@ def flag(name: str, value: object) -> bool:
     return bool(value)
 
 
-def choice(name: str, value: object, choices: Collection[str]) -> str:
-    """`value`, one of `choices`."""
+def choice(name: str, value: object, choices: Collection[str], hint: str = "") -> str:
+    """`value`, one of `choices`; `hint` ends the message where it is none."""
     if isinstance(value, str) and value in choices:
         return value
-    message = f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}"
+    message = f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}{hint and f'; {hint}'}"
     raise ValueError(message) if isinstance(value, str) else TypeError(message)
 
 

@@ -2,9 +2,9 @@
 
 import importlib
 import threading
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
-from pyneedle import _cublas, _native
+from pyneedle import _checks, _cublas, _native
 
 if TYPE_CHECKING:
     from pyneedle._cuda import DeviceInfo
@@ -20,6 +20,21 @@ _TF32 = "_tf32"
 _lock = threading.Lock()
 _usable: list[str] = []
 _cublas_path: list[str] = []
+
+
+def device_named(value: object) -> Device:
+    """`value`, the name of a device; TypeError or ValueError where it is none."""
+    hint = "CUDA_VISIBLE_DEVICES chooses among several GPUs"
+    wanted = isinstance(value, str) and value.lower().startswith(("cuda", "gpu"))
+    return cast("Device", _checks.choice("device", value, DEVICES, hint if wanted else ""))
+
+
+def built() -> str:
+    """The CUDA version of this build's module; empty where there is none that can be loaded."""
+    try:
+        return str(importlib.import_module(_MODULE).runtime_version())
+    except ImportError:
+        return ""
 
 
 def unavailable() -> str:
@@ -86,6 +101,11 @@ def tf32_kernels(kernels: list[str]) -> list[str]:
 def split_kernel(kernel: str) -> tuple[str, bool]:
     """The kernel's own name, and whether it is to use TF32."""
     return kernel.removesuffix(_TF32), kernel.endswith(_TF32)
+
+
+def cpu_hint(kernel: object) -> str:
+    """What ends the message that the CPU has no such kernel."""
+    return "TF32 needs device 'cuda'" if isinstance(kernel, str) and split_kernel(kernel)[1] else ""
 
 
 def ran(kernel: str, tf32: bool) -> str:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from pyneedle import _blas, _checks, _dlpack, _gpu_arrays, _native, _parameters, _penalties
+from pyneedle import _blas, _checks, _device, _dlpack, _gpu_arrays, _native, _parameters, _penalties
 from pyneedle._checks import Array
 from pyneedle._dlpack import A, DeviceArray
 from pyneedle._parameters import Parameters
@@ -229,7 +229,7 @@ class Network(ABC):
 
     def _prepare(self, kernel: str) -> None:
         """Check the kernel's name and load what it needs."""
-        _checks.choice("kernel", kernel, ("auto", *kernels(self)))
+        _checks.choice("kernel", kernel, ("auto", *kernels(self)), _device.cpu_hint(kernel))
         # A single block that sees all inputs runs as a dense network, whatever it is called.
         if self.blocks == 1:
             _blas.ensure_loaded()

@@ -9,7 +9,7 @@ import numpy as np
 from pyneedle import _blas, _checks, _device, _gpu_training, _native, _networks, _optimizers, _parameters, _penalties
 from pyneedle._checks import Array
 from pyneedle._datasets import Dataset
-from pyneedle._device import DEVICES, Device
+from pyneedle._device import Device
 from pyneedle._fit import HISTORY, Fit
 from pyneedle._native import Progress
 from pyneedle._networks import Network
@@ -39,6 +39,7 @@ def batch_size(n_samples: int) -> int:
 
 def check_device(device: Device) -> None:
     """RuntimeError where this machine or this build does not have the device; says what is missing."""
+    _device.device_named(device)
     _device.check(device)
 
 
@@ -126,7 +127,7 @@ class Run:
         object.__setattr__(self, "seed", _checks.seed(self.seed))
         if self.initial is not None:
             self._check_initial(self.initial)
-        _checks.choice("device", self.device, DEVICES)
+        _device.device_named(self.device)
         self._check_kernel()
         object.__setattr__(self, "shuffle", _checks.flag("shuffle", self.shuffle))
         object.__setattr__(self, "keep_state", _checks.flag("keep_state", self.keep_state))
@@ -135,7 +136,9 @@ class Run:
 
     def _check_kernel(self) -> None:
         if self.device == "cpu":
-            _checks.choice("kernel", self.kernel, ("auto", *_networks.kernels(self.network)))
+            _checks.choice(
+                "kernel", self.kernel, ("auto", *_networks.kernels(self.network)), _device.cpu_hint(self.kernel)
+            )
             return
         self.network._layout.check_kernel(self.kernel, self.dataset.dtype.name)
 

@@ -21,7 +21,9 @@ def system() -> tuple[list[tuple[str, str]], bool]:
     """Lines of the report, and whether nothing is wrong with them; a machine without a GPU is no fault."""
     reason = _device.unavailable()
     if reason:
-        return [("CUDA", f"no: {reason}")], True
+        version = _device.built()
+        there = f" (module built, CUDA {version})" if version else ""
+        return [("CUDA", f"not available{there}: {reason}")], True
     from pyneedle import _cuda
 
     good = True

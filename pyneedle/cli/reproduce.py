@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from pyneedle.cli._device import DeviceChoice
+from pyneedle._device import device_named
 from pyneedle.cli._errors import BAD_USAGE, bad_usage, fail, failures
 from pyneedle.cli.sweep import ExecutorChoice, print_estimate
 
@@ -47,8 +47,8 @@ def reproduce(
         int | None, typer.Option(help="Threads to use on this machine.", show_default="as many as there are cores")
     ] = None,
     device: Annotated[
-        DeviceChoice, typer.Option(help="The processor, or a GPU; runs of either are kept apart.")
-    ] = DeviceChoice.cpu,
+        str, typer.Option(metavar="cpu|cuda", help="The processor, or a GPU; runs of either are kept apart.")
+    ] = "cpu",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what there is to do and an estimate of time and memory.")
     ] = False,
@@ -68,11 +68,13 @@ def reproduce(
         for one, experiment in experiments.EXPERIMENTS.items():
             typer.echo(f"{one:10} {experiment.title}")
         return
+    with bad_usage():
+        where = device_named(device)
     chosen = experiments.running_order() if name == ALL else [name]
     path = out / experiments.STORE_NAME if store is None else store
     if dry_run:
         with bad_usage(), failures("the estimate failed"):
-            estimate = experiments.estimate(chosen, preset.value, path, threads, device.device)
+            estimate = experiments.estimate(chosen, preset.value, path, threads, where)
         print_estimate(estimate)
         for remark in {experiments.EXPERIMENTS[one].remark for one in chosen} - {""}:
             typer.echo(remark)
@@ -80,12 +82,12 @@ def reproduce(
 
     if len(chosen) > 1:
         with bad_usage(), failures("nothing was run"):
-            experiments.check(chosen, preset.value, published, executor.value, threads, device.device)
+            experiments.check(chosen, preset.value, published, executor.value, threads, where)
 
     def run(one: str) -> None:
         with bad_usage(), failures(f"{one} failed"):
             result = experiments.reproduce(
-                one, preset.value, out, path, published, executor.value, threads, not quiet, device.device
+                one, preset.value, out, path, published, executor.value, threads, not quiet, where
             )
         if not quiet:
             _print(result)

@@ -91,11 +91,24 @@ def print_estimate(estimate: Estimate) -> None:
     console.print(f" ({estimate.failed} failed before)" if estimate.failed else "")
     if not missing:
         return
-    threads = "thread" if estimate.threads == 1 else "threads"
-    console.print(f"time    about {_time(estimate.seconds)} on {estimate.threads} {threads}")
+    devices = {shape.example.device for shape in estimate.shapes}
+    threads = f"{estimate.threads} {'thread' if estimate.threads == 1 else 'threads'}"
+    where = [name for device, name in (("cpu", threads), ("cuda", "the GPU")) if device in devices]
+    console.print(f"time    about {_time(estimate.seconds)} on {' and '.join(where)}")
     console.print(f"memory  {_size(estimate.bytes)} of {_size(estimate.available_bytes)} that may be used")
+    if "cuda" in devices:
+        most = max(shape.side_by_side for shape in estimate.shapes)
+        console.print(
+            f"GPU     {_size(estimate.gpu_bytes)} of {_size(estimate.gpu_available_bytes)} that may be used, "
+            f"up to {most} {'run' if most == 1 else 'runs'} side by side"
+        )
+    measured = [name for device, name in (("cpu", "on one thread"), ("cuda", "on the GPU")) if device in devices]
     table = Table(
-        title="Measured on one thread", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False
+        title=f"Measured {' and '.join(measured)}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1),
+        pad_edge=False,
     )
     for name in ("network", "d", "alpha", "batch", "penalty", "runs", "ms a step", "total", "memory"):
         table.add_column(name, justify="left" if name in ("network", "penalty") else "right", no_wrap=True)

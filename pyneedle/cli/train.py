@@ -9,8 +9,8 @@ import typer
 
 import pyneedle as pn
 from pyneedle import _files, _native, _penalties
+from pyneedle._device import device_named
 from pyneedle._training import check_device
-from pyneedle.cli._device import DeviceChoice
 from pyneedle.cli._errors import BAD_USAGE, bad_usage, fail, failures
 from pyneedle.cli._summary import finite_or_none, print_table, record
 
@@ -87,7 +87,10 @@ def train(
             "direct_tf32 and active_tf32 (GN)."
         ),
     ] = "auto",
-    device: Annotated[DeviceChoice, typer.Option(help="The processor, or a GPU.")] = DeviceChoice.cpu,
+    device: Annotated[
+        str,
+        typer.Option(metavar="cpu|cuda", help="The processor, or a GPU; CUDA_VISIBLE_DEVICES chooses among several."),
+    ] = "cpu",
     threads: Annotated[
         int | None, typer.Option(help="Threads to use.", show_default="as many as there are cores")
     ] = None,
@@ -107,13 +110,14 @@ def train(
     with bad_usage(strength="--penalty's strength"), failures("the run could not be set up"):
         # An impossible PYNEEDLE_ISA should be known before the data are drawn.
         _native.active_level()
-        check_device(device.device)
+        where = device_named(device)
+        check_device(where)
         net = _NETWORKS[network.value](d, alpha, hidden_layers, activation.value)
         cost = _penalties.parse(penalty)
         optimizer = pn.Adam(learning_rate=learning_rate, decay=decay)
         with bad_usage(seed="--data-seed"):
             data = pn.make_dataset(target.value, d, n_samples, data_seed, sort.value, dtype.value)
-        run = pn.Run(net, data, epochs, batch_size, optimizer, cost, seed, kernel=kernel, device=device.device)
+        run = pn.Run(net, data, epochs, batch_size, optimizer, cost, seed, kernel=kernel, device=where)
         pn.train_ensemble([], threads, progress=False)  # checks the threads
     _check_outputs(save, plot)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pyneedle import _checks
-from pyneedle._device import DEVICES, Device
+from pyneedle._device import Device, device_named
 from pyneedle._penalties import BY_KIND, Penalty
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Protocol:
             if not 0.0 <= value < float("inf"):
                 raise ValueError(f"{name} must be finite and not negative, got {value}")
             object.__setattr__(self, name, value)
-        _checks.choice("device", self.device, DEVICES)
+        device_named(self.device)
 
     def on(self, device: Device) -> "Self":
         """The same on a device."""

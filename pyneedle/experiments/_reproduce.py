@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyneedle import _checks, _files, _native
-from pyneedle._device import DEVICES
+from pyneedle._device import device_named
 from pyneedle.experiments import _registry, _style, _tables
 from pyneedle.experiments._experiment import Experiment
 from pyneedle.experiments._protocol import PRESETS, PresetName, Protocol
@@ -184,7 +184,7 @@ def _resolve(
 ) -> tuple[Experiment[Any], Protocol, str]:
     experiment = _registry.get(name)
     if device is not None:
-        _checks.choice("device", device, DEVICES)
+        device_named(device)
     _native.active_level()  # an impossible PYNEEDLE_ISA should be known before a file is made
     if isinstance(preset, Protocol):
         wanted = type(experiment.protocols["paper"])

@@ -9,7 +9,7 @@ from typing import Any
 
 from pyneedle import _checks, _datasets, _device, _networks
 from pyneedle._datasets import Dataset, Sort
-from pyneedle._device import DEVICES, Device
+from pyneedle._device import Device
 from pyneedle._networks import (
     Activation,
     GlobalNetwork,
@@ -124,7 +124,7 @@ class Cell:
         _checks.choice("sort", self.sort, ("abs", "value", "none"))
         _checks.choice("init", self.init, ("paper", "glorot"))
         _checks.choice("kernel", self.kernel, _KERNELS)
-        _checks.choice("device", self.device, DEVICES)
+        _device.device_named(self.device)
         object.__setattr__(self, "dtype", _checks.dtype_name(_checks.float_dtype("dtype", self.dtype)))
         object.__setattr__(self, "shuffle", _checks.flag("shuffle", self.shuffle))
         if not isinstance(self.optimizer, Adam):
@@ -149,7 +149,11 @@ class Cell:
         # "active" and "piecewise_linear" may be kernels that this build does not have.
         if self.kernel not in names:
             listed = ", ".join(map(repr, sorted(names)))
-            raise ValueError(f"kernel must be one that this {self.network} has{where} ({listed}), got {self.kernel!r}")
+            hint = _device.cpu_hint(self.kernel) if self.device == "cpu" else ""
+            raise ValueError(
+                f"kernel must be one that this {self.network} has{where} ({listed}), got {self.kernel!r}"
+                f"{hint and f'; {hint}'}"
+            )
 
     def _check_batch(self) -> None:
         rows = self.train_rows

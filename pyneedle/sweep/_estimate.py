@@ -19,13 +19,32 @@ _TRAIN_SHARE = 0.64
 
 @dataclass(frozen=True)
 class ShapeEstimate:
-    """Runs of one shape; `example` is one of them."""
+    """Runs of one shape.
+
+    Attributes
+    ----------
+    example : Cell
+        One of them.
+    runs : int
+        How many.
+    step_seconds, seconds : float
+        Of a step of one of them, on one thread, or as its share of a GPU; of all of them.
+    run_bytes : int
+        Memory of one of them, where it is trained.
+    side_by_side : int
+        That a GPU trains at a time; 1 on the processor.
+    gpu_bytes, host_bytes : int
+        Memory of these on the GPU, with their data, and what they take beside it; 0 on the processor.
+    """
 
     example: Cell
     runs: int
     step_seconds: float
     seconds: float
     run_bytes: int
+    side_by_side: int = 1
+    gpu_bytes: int = 0
+    host_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -37,15 +56,17 @@ class Estimate:
     cells, finished, failed : int
         In the sweep; of these in the store; of the rest, how many failed the last time.
     threads : int
-        That the time is for.
+        That the time is for, where a run is not on the GPU.
     seconds : float
         From start to end. Trainings whose speed changes on the way (a GN whose units die) may be faster.
     bytes : int
-        Memory in use at a time.
+        Memory of the machine in use at a time.
     available_bytes : int
         Memory that may be used; runs wait for one another where it is short.
     shapes : tuple of ShapeEstimate
         What was measured, the longest first.
+    gpu_bytes, gpu_available_bytes : int
+        The same of the GPU's memory, for the largest of the shapes; 0 where no run is on a GPU.
     """
 
     cells: int
@@ -56,6 +77,8 @@ class Estimate:
     bytes: int
     available_bytes: int
     shapes: tuple[ShapeEstimate, ...]
+    gpu_bytes: int = 0
+    gpu_available_bytes: int = 0
 
 
 def measure(cell: Cell, speeds: Speeds, members: int = 1) -> None:
@@ -96,12 +119,10 @@ def estimate(cells: Sequence[Cell], missing: Sequence[Cell], failed: int, thread
     lines = []
     for same in shapes.values():
         example = same[0]
+        members = _gpu.side_by_side(same) if example.device == "cuda" else 1
         if not speeds.known(example):
-            measure(example, speeds, _gpu.side_by_side(same) if example.device == "cuda" else 1)
-        seconds = speeds.seconds(example)
-        lines.append(
-            ShapeEstimate(example, len(same), speeds.step_seconds(example), seconds * len(same), run_bytes(example))
-        )
+            measure(example, speeds, members)
+        lines.append(_line(same, speeds, members))
     lines.sort(key=lambda line: line.seconds, reverse=True)
     longest = max((line.seconds / line.runs for line in lines), default=0.0)  # on a GPU, its share
     total, on_gpu = (sum(line.seconds for line in lines if line.example.device == device) for device in DEVICES)
@@ -111,10 +132,23 @@ def estimate(cells: Sequence[Cell], missing: Sequence[Cell], failed: int, thread
         failed=failed,
         threads=threads,
         seconds=max(longest, total / threads, on_gpu),
-        bytes=_peak(missing, threads),
+        bytes=_peak([cell for cell in missing if cell.device == "cpu"], threads)
+        + max((line.host_bytes for line in lines), default=0),
         available_bytes=_memory.available(),
         shapes=tuple(lines),
+        gpu_bytes=max((line.gpu_bytes for line in lines), default=0),
+        gpu_available_bytes=_gpu.available_bytes() if any(line.gpu_bytes for line in lines) else 0,
     )
+
+
+def _line(same: Sequence[Cell], speeds: Speeds, members: int) -> ShapeEstimate:
+    """What cells of one shape take, whose speed is known."""
+    example = same[0]
+    step_seconds, seconds = speeds.step_seconds(example), speeds.seconds(example) * len(same)
+    if example.device == "cpu":
+        return ShapeEstimate(example, len(same), step_seconds, seconds, run_bytes(example))
+    (one, _), (gpu, host) = _gpu.group_bytes(same[:1]), _gpu.group_bytes(same[:members])
+    return ShapeEstimate(example, len(same), step_seconds, seconds, one, members, gpu, host)
 
 
 def _peak(cells: Sequence[Cell], threads: int) -> int:

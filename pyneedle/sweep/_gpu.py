@@ -65,7 +65,7 @@ class GpuExecutor:
         self._groups = Groups(
             job.cells,
             job.speeds,
-            int(_MEMORY_SHARE * _device.info().free_bytes),
+            available_bytes(),
             int(_HOST_SHARE * _memory.available()),
         )
         self._datasets = DatasetCache(int(_CACHE_SHARE * _memory.available()))
@@ -260,8 +260,19 @@ def side_by_side(cells: Sequence[Cell]) -> int:
     wished = filling(cells[0])
     data: dict[DataKey, int] = {}
     keys = [data.setdefault(data_key(cell), len(data)) for cell in cells[:wished]]
-    free = int(_MEMORY_SHARE * _device.info().free_bytes)
-    return _gpu_training.fitting(_shape(cells[0]), keys, free)
+    return _gpu_training.fitting(_shape(cells[0]), keys, available_bytes())
+
+
+def available_bytes() -> int:
+    """Memory of the GPU that sweeps may use."""
+    return int(_MEMORY_SHARE * _device.info().free_bytes)
+
+
+def group_bytes(cells: Sequence[Cell]) -> tuple[int, int]:
+    """Memory on the GPU, and on the host, of cells of one shape side by side."""
+    each, shared = _shape(cells[0]).bytes()
+    count, sets = len(cells), len({data_key(cell) for cell in cells})
+    return count * each + sets * shared, count * host_bytes(cells[0]) + sets * dataset_bytes(cells[0])
 
 
 def _kind(cell: Cell) -> _Kind:

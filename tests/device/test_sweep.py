@@ -8,8 +8,10 @@ import pytest
 from support import fake_cuda
 from support.fake_cuda import GIGABYTE
 from support.sweeps import tiny
+from typer.testing import CliRunner
 
 import pyneedle as pn
+from pyneedle.cli import app
 from pyneedle.sweep import Cell, Store, _gpu, _segments, read_results
 from pyneedle.sweep._cost import Speeds
 from pyneedle.sweep._gpu import Groups, blocks_of
@@ -155,6 +157,42 @@ def test_an_estimate_counts_what_is_trained_side_by_side(cuda):
     estimate = tiny(device="cuda", repeat=range(6)).estimate()
     assert estimate.seconds > 0.0
     assert max(count for count, _ in cuda.trained) == 6
+    (line,) = estimate.shapes
+    assert line.side_by_side == 6
+
+
+def test_an_estimate_counts_the_memory_of_the_gpu(monkeypatch):
+    fake_cuda.install(monkeypatch, bytes_each=10**6, bytes_of_data=10**5)
+    estimate = tiny(device="cuda", repeat=range(3)).estimate()
+    assert estimate.shapes[0].run_bytes == 1_100_000
+    assert estimate.gpu_bytes == estimate.shapes[0].gpu_bytes == 3_100_000  # they share their data
+    assert estimate.gpu_available_bytes == 56 * 10**9
+    assert 0 < estimate.bytes == estimate.shapes[0].host_bytes
+    on_the_cpu = tiny(repeat=range(3)).estimate(threads=2)
+    both = tiny(device=["cpu", "cuda"], repeat=range(3)).estimate(threads=2)
+    assert (on_the_cpu.gpu_bytes, on_the_cpu.gpu_available_bytes) == (0, 0)
+    assert both.bytes == on_the_cpu.bytes + estimate.bytes
+    assert both.gpu_bytes == estimate.gpu_bytes
+
+
+@pytest.mark.parametrize(
+    ("devices", "lines"),
+    [
+        ('"cuda"', ["on the GPU", "GPU     31.0 MB of 56.00 GB that may be used, up to 3 runs side by side"]),
+        ('["cpu", "cuda"]', ["on 2 threads and the GPU", "Measured on one thread and on the GPU", "up to 3 runs"]),
+    ],
+)
+def test_a_dry_run_says_what_the_gpu_holds(monkeypatch, tmp_path, devices, lines):
+    fake_cuda.install(monkeypatch, bytes_each=10**7, bytes_of_data=10**6)
+    file = tmp_path / "sweep.toml"
+    file.write_text(
+        f'network = "LN"\nd = 2\nalpha = 3\nn_samples = 200\nepochs = 2\nrepeat = [0, 1, 2]\ndevice = {devices}\n'
+    )
+    result = CliRunner().invoke(app, ["sweep", str(file), "--dry-run", "--threads", "2"])
+    assert result.exit_code == 0, result.output
+    for line in lines:
+        assert line in result.stdout
+    assert ("threads" in result.stdout) == ("cpu" in devices)
 
 
 @pytest.mark.parametrize(
