@@ -1,4 +1,4 @@
-"""The first example of the README runs as printed, without a warning."""
+"""The commands and examples of the README run as printed, without a warning."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+
+import pandas as pd
+import pytest
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
@@ -22,7 +25,7 @@ def block(name: str) -> str:
     return match.group(1)
 
 
-def run(command: list[str], folder: Path) -> str:
+def run(command: list[str], folder: Path, seconds: float = 120) -> str:
     """Return what a command prints; it must end well and print nothing to standard error."""
     # The commands of this interpreter's environment come first.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -32,12 +35,28 @@ def run(command: list[str], folder: Path) -> str:
         env={**os.environ, "PATH": path},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=seconds,
         check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_first_command_shows_the_gap(tmp_path: Path) -> None:
+    """GN's test error at the largest d is far from LN's, as the text below the command says."""
+    install, reproduce = block("run").split(" && ")
+    assert install == "pip install ."
+    printed = run(["bash", "-euo", "pipefail", "-c", reproduce], tmp_path, seconds=1000)
+    out = tmp_path / "reproduction"
+    assert (out / "fig3a-quick.png").read_bytes().startswith(b"\x89PNG")
+    runs, table = pd.read_csv(out / "fig3a-quick.csv"), pd.read_csv(out / "fig3a-quick-table.csv")
+    last = table.iloc[-1]
+    assert last["quantity"] == f"test error of GN / LN, d = {runs['d'].max()}"
+    assert last["value"] >= 10
+    assert last["quantity"] in printed
 
 
 def test_example_runs_as_printed(tmp_path: Path) -> None:
