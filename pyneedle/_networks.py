@@ -51,6 +51,14 @@ class Network(ABC):
     def _check_blocks(self) -> None:
         """Check what only some networks have."""
 
+    def _check_width(self, inputs: str) -> None:
+        """Check the width of a block, whose number of inputs users give as the argument `inputs`."""
+        if self.width > _checks.LARGEST_COUNT:
+            raise ValueError(
+                f"{inputs} and alpha must have a product of at most {_checks.LARGEST_COUNT}, "
+                f"got {self.inputs_per_block} and {self.alpha}"
+            )
+
     @property
     @abstractmethod
     def inputs_per_block(self) -> int:
@@ -235,6 +243,7 @@ class _Blocked(Network):
         object.__setattr__(self, "block_in", _checks.integer("block_in", self.block_in))
         if self.d % self.block_in:
             raise ValueError(f"block_in must divide d={self.d}, got {self.block_in}")
+        self._check_width("block_in")
 
     @property
     def inputs_per_block(self) -> int:
@@ -326,7 +335,7 @@ class GlobalNetwork(Network):
     name: ClassVar[NetworkName] = "GN"
 
     def _check_blocks(self) -> None:
-        pass
+        self._check_width("d")
 
     @property
     def inputs_per_block(self) -> int:

@@ -308,7 +308,7 @@ def train_ensemble(runs: Iterable[Run], threads: int | None = None, progress: bo
     if not members:
         return []
     jobs = [_job(run) for run in members]
-    with _reporter(members, progress) as report:
+    with make_reporter(members, progress) as report:
         if all(run.device == "cpu" for run in members):
             results = _native.train(jobs, count, report)
         else:
@@ -371,7 +371,8 @@ def _not_begun(run: Run) -> "_native.Result":
     }
 
 
-def _reporter(runs: list[Run], progress: bool | _Report) -> AbstractContextManager[_Report | None]:
+def make_reporter(runs: list[Run], progress: bool | _Report) -> AbstractContextManager[_Report | None]:
+    """What snapshots of these runs are given to: the callable, a bar where there should be one, or None."""
     if callable(progress):
         return nullcontext(progress)
     if not progress:

@@ -38,7 +38,16 @@ CASES = {
     "alpha zero": (lambda: pn.LocalNetwork(4, 0), ValueError, "alpha must be at least 1"),
     "alpha float": (lambda: pn.LocalNetwork(4, np.float64(3)), TypeError, "alpha must be an integer"),
     "too many parameters": (lambda: pn.GlobalNetwork(60_000, 50), ValueError, "parameters"),
-    "too wide": (lambda: pn.GlobalNetwork(2**30, 2**30), ValueError, "32 bits|parameters"),
+    "too wide": (
+        lambda: pn.GlobalNetwork(2**30, 8),
+        ValueError,
+        "d and alpha must have a product of at most 2147483647, got 1073741824 and 8",
+    ),
+    "too wide blocks": (
+        lambda: pn.LocalNetwork(2**30, 8, block_in=2**29),
+        ValueError,
+        "block_in and alpha must have a product of at most",
+    ),
     "three layers": (lambda: pn.LocalNetwork(4, hidden_layers=3), ValueError, "hidden_layers must be at most 2"),
     "no layer": (lambda: pn.LocalNetwork(4, hidden_layers=0), ValueError, "hidden_layers must be at least 1"),
     "activation": (lambda: pn.LocalNetwork(4, activation="gelu"), ValueError, "activation must be one of 'relu'"),

@@ -133,6 +133,14 @@ def test_files(tmp_path, suffix):
 BAD_USAGE = {
     "--d must be at least 1, got 0": ["--d", "0"],
     "--alpha must be at least 1, got -1": ["--alpha", "-1"],
+    "--d and --alpha must have a product of at most 2147483647, got 100000 and 90000": [
+        "--network",
+        "GN",
+        "--d",
+        "100000",
+        "--alpha",
+        "90000",
+    ],
     "--hidden-layers must be at most 2, got 3": ["--hidden-layers", "3"],
     "--n-samples must be at least 5": ["--n-samples", "4"],
     "--epochs must be at least 1, got 0": ["--epochs", "0"],

@@ -1,5 +1,5 @@
 // A block with one input and ReLU is a continuous piecewise-linear function of that input (kernels.md, section 2). Here
-// is the arithmetic of its breakpoints, pieces and moments that every backend shares.
+// is the arithmetic of its breakpoints and places that every backend shares; tables and moments are each backend's own.
 //
 // Distinct breakpoints t_0 < ... < t_{n-1} cut the line into 2n + 1 *places*: place 2q is the open piece left of t_q,
 // place 2q + 1 the point t_q itself, place 2n the open piece on the right. So a unit that is active right of its hinge

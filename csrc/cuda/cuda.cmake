@@ -28,16 +28,25 @@ if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 12.8)
   message(STATUS "CUDA ${CMAKE_CUDA_COMPILER_VERSION} is older than 12.8: the GPU module is not built")
   return()
 endif()
-find_package(CUDAToolkit REQUIRED)
+find_package(CUDAToolkit QUIET)
+if(NOT TARGET CUDA::cudart_static)
+  if(PYNEEDLE_CUDA STREQUAL "on")
+    message(FATAL_ERROR "PYNEEDLE_CUDA=on, but the CUDA toolkit of ${CMAKE_CUDA_COMPILER} has no runtime to link with "
+                        "(its headers and libcudart_static.a); set CUDAToolkit_ROOT")
+  endif()
+  message(STATUS "No CUDA runtime to link with (headers and libcudart_static.a): the GPU module is not built")
+  return()
+endif()
 set(CMAKE_CUDA_STANDARD 20)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 
 file(GLOB_RECURSE cuda_sources CONFIGURE_DEPENDS csrc/cuda/*.cpp csrc/cuda/*.cu)
 add_library(pyneedle_cuda STATIC ${cuda_sources})
 target_link_libraries(pyneedle_cuda PUBLIC pyneedle_core CUDA::cudart_static)
+# Of .cpp files here and in csrc/bind/cuda, the warnings and -Werror are those of pyneedle_core.
 target_compile_options(pyneedle_cuda PRIVATE
   $<$<COMPILE_LANGUAGE:CXX>:-O3> $<$<COMPILE_LANGUAGE:CUDA>:-O3 --threads=0>
-  $<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<BOOL:${PYNEEDLE_WERROR}>>:-Werror=all-warnings>)
+  $<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<BOOL:${PYNEEDLE_WERROR}>>:-Werror=all-warnings -Xcompiler=-Werror>)
 file(GLOB cuda_bindings CONFIGURE_DEPENDS csrc/bind/cuda/*.cpp)
 pybind11_add_module(_cuda ${cuda_bindings} csrc/bind/arrays.cpp csrc/bind/crew.cpp csrc/bind/results.cpp)
 target_link_libraries(_cuda PRIVATE pyneedle_cuda)

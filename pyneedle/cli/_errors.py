@@ -23,17 +23,19 @@ def bad_usage(**options: str) -> Iterator[None]:
     Parameters
     ----------
     **options : str
-        What to put for an argument that begins the message; an argument `n_samples` that is not listed is taken for the
-        option --n-samples where the message goes on with "must".
+        What to put for an argument that begins the message, alone or as one of several ("d and alpha must"); an
+        argument `n_samples` that is not listed is taken for the option --n-samples where the message goes on with
+        "must".
     """
     try:
         yield
     except (TypeError, ValueError) as error:
         message = str(error)
-        match = re.match(r"([a-z]\w*) must\b", message)
+        match = re.match(r"([a-z]\w*(?: and [a-z]\w*)*) must\b", message)
         if match:
-            option = options.get(match[1], "--" + match[1].replace("_", "-"))
-            message = option + message[match.end(1) :]
+            arguments = match[1].split(" and ")
+            named = [options.get(argument, "--" + argument.replace("_", "-")) for argument in arguments]
+            message = " and ".join(named) + message[match.end(1) :]
         raise fail(message, BAD_USAGE) from None
 
 

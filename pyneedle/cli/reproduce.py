@@ -9,13 +9,13 @@ import typer
 from rich.console import Console
 
 from pyneedle._device import device_named
-from pyneedle.cli._errors import bad_usage, fail, failures
+from pyneedle.cli._errors import BAD_USAGE, bad_usage, fail, failures
 from pyneedle.cli.sweep import ExecutorChoice, print_estimate
 
 if TYPE_CHECKING:
     from pyneedle.experiments import Result
 
-ALL = "all"
+ALL, LIST = "all", "list"
 _WIDTH_ELSEWHERE = 120  # where the output is no terminal
 
 
@@ -38,7 +38,7 @@ def reproduce(
         Path | None, typer.Option(help="The runs (SQLite).", show_default="runs.sqlite in the folder --out")
     ] = None,
     published: Annotated[Path | None, typer.Option(help="A CSV file of other results to draw beside these.")] = None,
-    executor: Annotated[ExecutorChoice, typer.Option(help="Threads of this machine, or a Ray cluster.")] = (
+    executor: Annotated[ExecutorChoice, typer.Option(help="This machine (threads, or its GPU), or a Ray cluster.")] = (
         ExecutorChoice.local
     ),
     threads: Annotated[
@@ -59,9 +59,12 @@ def reproduce(
     # Not at the top: it imports matplotlib, which `pyneedle --help` has no use for.
     from pyneedle import experiments
 
-    if name == "list":
-        for known, experiment in experiments.EXPERIMENTS.items():
-            typer.echo(f"{known:10} {experiment.title}")
+    known = (ALL, LIST, *experiments.names())
+    if name not in known:
+        raise fail(f"unknown experiment {name!r}; known are {', '.join(known)}", BAD_USAGE)
+    if name == LIST:
+        for one, experiment in experiments.EXPERIMENTS.items():
+            typer.echo(f"{one:10} {experiment.title}")
         return
     with bad_usage():
         where = device_named(device)
@@ -74,6 +77,10 @@ def reproduce(
         for remark in {experiments.EXPERIMENTS[one].remark for one in chosen} - {""}:
             typer.echo(remark)
         return
+
+    if len(chosen) > 1:
+        with bad_usage(), failures("nothing was run"):
+            experiments.check(chosen, preset.value, published, executor.value, threads, where)
 
     def run(one: str) -> None:
         with bad_usage(), failures(f"{one} failed"):

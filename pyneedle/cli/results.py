@@ -73,6 +73,8 @@ def plot(
         )
     with failures("the results can't be read"):
         frame = read_results(store)
+    if not (frame["status"] != "failed").any():
+        raise fail(f"the store has no finished runs: {str(store)!r}")
     with failures(f"--out: cannot write {str(path)!r}"):
         _files.check_writable(path)
     with bad_usage():

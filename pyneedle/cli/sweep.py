@@ -12,11 +12,13 @@ from rich.table import Table
 
 import pyneedle as pn
 from pyneedle.cli._errors import bad_usage, fail, failures
-from pyneedle.sweep import Estimate
+from pyneedle.sweep import Estimate, Store
+from pyneedle.sweep._outcome import Keep
 
 # Errors of failed runs that are printed; the store has them all.
 _SHOWN_ERRORS = 5
 _SHOWN_SHAPES = 20
+_NO_ARRAYS = "failed when it was trained again for arrays that its result lacks, which stays as it was"
 
 
 class ExecutorChoice(str, Enum):
@@ -27,11 +29,11 @@ class ExecutorChoice(str, Enum):
 
 
 def sweep(
-    file: Annotated[Path, typer.Argument(help="The sweep (TOML): settings, lists and ranges of them, [[grid]]s.")],
+    file: Annotated[Path, typer.Argument(help="The sweep (TOML): settings, lists and ranges of them, [\\[grid]]s.")],
     store: Annotated[
         Path | None, typer.Option(help="The results (SQLite).", show_default="the sweep's name with .sqlite")
     ] = None,
-    executor: Annotated[ExecutorChoice, typer.Option(help="Threads of this machine, or a Ray cluster.")] = (
+    executor: Annotated[ExecutorChoice, typer.Option(help="This machine (threads, or its GPU), or a Ray cluster.")] = (
         ExecutorChoice.local
     ),
     threads: Annotated[
@@ -65,14 +67,16 @@ def sweep(
     try:
         with failures("the sweep failed"):
             frame = plan.run(path, executor.value, not quiet, threads, history, parameters, checkpoint_seconds)
+            with Store(path) as results:
+                there = results.finished(Keep(history, parameters))
     except KeyboardInterrupt:
         raise fail(f"the sweep was interrupted; what was finished is in {str(path)!r}") from None
-    failed = frame[frame["status"] == "failed"]
+    failed = frame[~frame["cell"].isin(there)]  # also those that have a result and failed for further arrays
     if not quiet:
         counts = ", ".join(f"{count} {status}" for status, count in frame["status"].value_counts().items())
         typer.echo(f"{len(frame)} runs in {path}: {counts}")
     if len(failed):
-        for row in failed.head(_SHOWN_ERRORS).itertuples():
+        for row in failed.head(_SHOWN_ERRORS).fillna({"error": _NO_ARRAYS}).itertuples():
             typer.echo(f"{row.network}, d={row.d}, repeat {row.repeat}: {row.error}", err=True)
         raise fail(
             f"{len(failed)} of {len(frame)} runs failed; they will be tried again when the sweep is started again"

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from pyneedle._checks import Array
+from pyneedle._device import Device
 from pyneedle._embedding import embed
 from pyneedle._optimizers import Adam
 from pyneedle._training import Run
 from pyneedle.sweep import Cell
+from pyneedle.sweep._cost import Speeds
 
 _ID_DIGITS = 32
 
@@ -43,6 +45,17 @@ class Continuation:
         first = self.cell.optimizer
         slower = 1.0 + first.decay * self.cell.steps
         return replace(first, learning_rate=first.learning_rate / slower, decay=first.decay / slower)
+
+    @property
+    def device(self) -> Device:
+        """Where it runs: where the first part did."""
+        return self.cell.device
+
+    @property
+    def epoch_seconds(self) -> float:
+        """A slow guess."""
+        alike = replace(self.cell, network="GN", block_in=1, kernel="auto") if self.embedded else self.cell
+        return Speeds().seconds(alike) / alike.epochs
 
     def make_run(self, parameters: Mapping[str, Array]) -> Run:
         """The training, from the best parameters of the first part."""

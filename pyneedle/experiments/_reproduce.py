@@ -13,12 +13,13 @@ from pyneedle.experiments._published import read_overlay
 from pyneedle.experiments._result import Result
 from pyneedle.experiments._session import Session
 from pyneedle.sweep import Estimate, Sweep, write_csv
-from pyneedle.sweep._driver import EXECUTORS
+from pyneedle.sweep._driver import EXECUTORS, check_available
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pyneedle._device import Device
+    from pyneedle.experiments._published import Overlay
     from pyneedle.sweep._driver import ExecutorName
 
 STORE_NAME = "runs.sqlite"
@@ -69,10 +70,7 @@ def reproduce(
         As `Sweep.run`; what was finished is stored.
     """
     experiment, protocol, label = _resolve(name, preset, device)
-    _checks.choice("executor", executor, EXECUTORS)
-    if threads is not None:
-        _checks.threads(threads)
-    overlay = None if published is None else read_overlay(published)
+    overlay = _check_settings(published, executor, threads)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / STORE_NAME if store is None else Path(store)
@@ -99,6 +97,36 @@ def reproduce(
     with _files.replacing(text) as file:
         file.write(_tables.markdown(result).encode())
     return result
+
+
+def check(
+    names: "Iterable[str]",
+    preset: PresetName | Protocol = "quick",
+    published: str | os.PathLike[str] | None = None,
+    executor: "ExecutorName" = "local",
+    threads: int | None = None,
+    device: "Device | None" = None,
+) -> None:
+    """Find out before the first of several experiments what would end each of them.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Experiments.
+    preset, published, executor, threads, device
+        As for `reproduce`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where an argument is impossible.
+    OSError, RuntimeError, ImportError
+        Where the published results can't be read, this machine does not have the device, or the executor is not
+        installed.
+    """
+    devices = {_resolve(name, preset, device)[1].device for name in names}
+    _check_settings(published, executor, threads)
+    check_available(executor, devices)
 
 
 def plan(names: "Iterable[str]", preset: PresetName | Protocol = "quick", device: "Device | None" = None) -> Sweep:
@@ -135,6 +163,16 @@ def estimate(
     keep = any(_registry.get(name).parameters for name in chosen)
     path = None if store is None or not Path(store).exists() else Path(store)
     return plan(chosen, preset, device).estimate(path, threads, parameters=keep)
+
+
+def _check_settings(
+    published: str | os.PathLike[str] | None, executor: "ExecutorName", threads: int | None
+) -> "Overlay | None":
+    """What does not depend on the experiment; returns the published results."""
+    _checks.choice("executor", executor, EXECUTORS)
+    if threads is not None:
+        _checks.threads(threads)
+    return None if published is None else read_overlay(published)
 
 
 def _resolve(

@@ -8,15 +8,17 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import numpy as np
 
 from pyneedle import _device, _files, _native
 from pyneedle._checks import Array
 from pyneedle._state import TrainingState
-from pyneedle.sweep._cell import Cell
 from pyneedle.sweep._outcome import HISTORY, this_machine
+
+if TYPE_CHECKING:
+    from pyneedle._device import Device
 
 _MAGIC = b"pyneedle checkpoint\n"
 _VERSION = 1
@@ -30,6 +32,20 @@ _MOST_HEADER_BYTES = 1 << 20
 
 class _RefusedError(Exception):
     """A file that the run can't go on from; the message says why."""
+
+
+class Described(Protocol):
+    """A training that is known by the hash of all that determines it: a cell, or what goes on from one."""
+
+    @property
+    def id(self) -> str:
+        """The hash."""
+        ...
+
+    @property
+    def device(self) -> "Device":
+        """Where it runs."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -53,19 +69,19 @@ class Checkpoints:
     seconds: float
     holder: str = ""
 
-    def path(self, cell: Cell) -> Path:
+    def path(self, cell: Described) -> Path:
         """Where the run of a cell is put down."""
         return Path(self._name(cell))
 
-    def _name(self, cell: Cell) -> str:
+    def _name(self, cell: Described) -> str:
         return f"{self.store}.{cell.id}{_SUFFIX}"
 
-    def exists(self, cell: Cell) -> bool:
+    def exists(self, cell: Described) -> bool:
         """Whether the run of a cell was put down."""
         # Asked for each run that ends: a Path takes ten times as long.
         return os.path.exists(self._name(cell))  # noqa: PTH110
 
-    def save(self, cell: Cell, state: TrainingState) -> bool:
+    def save(self, cell: Described, state: TrainingState) -> bool:
         """Put a run down, whole or not at all, also if the machine stops; warns and returns False where it can't be."""
         try:
             with _files.replacing(self.path(cell)) as file:
@@ -80,7 +96,7 @@ class Checkpoints:
             return False
         return True
 
-    def load(self, cell: Cell) -> TrainingState | None:
+    def load(self, cell: Described) -> TrainingState | None:
         """Where the run of a cell stands; None where it was not put down, and with a warning where the file is bad."""
         path = self.path(cell)
         try:
@@ -97,7 +113,7 @@ class Checkpoints:
             )
             return None
 
-    def remove(self, cell: Cell) -> None:
+    def remove(self, cell: Described) -> None:
         """Remove the file of a cell, if there is one."""
         _remove(self.path(cell))
 
@@ -134,7 +150,7 @@ def _remove(path: Path) -> None:
         warnings.warn(f"cannot remove {str(path)!r}: {error.strerror or error}", RuntimeWarning, stacklevel=3)
 
 
-def _producer(cell: Cell) -> dict[str, str]:
+def _producer(cell: Described) -> dict[str, str]:
     """What the bits of a result depend on beside the cell: a run is not continued by another."""
     machine = this_machine()
     if cell.device == "cuda":
@@ -143,7 +159,7 @@ def _producer(cell: Cell) -> dict[str, str]:
     return {"pyneedle": machine.pyneedle, "isa": _native.active_level(), "processor": machine.processor}
 
 
-def _write(file: BinaryIO, cell: Cell, state: TrainingState) -> None:
+def _write(file: BinaryIO, cell: Described, state: TrainingState) -> None:
     arrays = {name: np.ascontiguousarray(value) for name, value in _arrays(state)}
     header = json.dumps(
         {
@@ -171,7 +187,7 @@ def _arrays(state: TrainingState) -> Iterator[tuple[str, Array]]:
     yield from state.history.items()
 
 
-def _read(file: BinaryIO, cell: Cell) -> TrainingState:
+def _read(file: BinaryIO, cell: Described) -> TrainingState:
     if file.read(len(_MAGIC)) != _MAGIC:
         raise _RefusedError("it is not a checkpoint of pyneedle")
     wanted = file.read(_DIGEST_BYTES)

@@ -23,7 +23,7 @@ _ARRAYS_PER_PARAMETER = 15
 _LEAST_ROWS = 1024
 # Per epoch and layer: losses and counts, twice while they are handed over.
 _BYTES_PER_EPOCH = 128
-# Per point, what a kernel keeps beside the data: its cell on a grid, an order of rows.
+# Per row and input, room for what a run keeps beside the data.
 _BYTES_PER_POINT = 4
 _FIXED_BYTES = 8 << 20
 

@@ -1,6 +1,7 @@
 """The loop that drives a sweep: hands cells to an executor and stores what comes back."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -14,6 +15,7 @@ from pyneedle.sweep._outcome import Keep, Outcome
 from pyneedle.sweep._store import Store
 
 if TYPE_CHECKING:
+    from pyneedle._device import Device
     from pyneedle.sweep._progress import Display
 
 ExecutorName = Literal["local", "ray"]
@@ -30,6 +32,25 @@ class Settings:
     threads: int
     keep: Keep
     checkpoint_seconds: float
+
+
+def check_available(executor: ExecutorName, devices: "Collection[Device]") -> None:
+    """Find out before any run whether an executor has what runs on these devices need.
+
+    Raises
+    ------
+    ImportError
+        Where what the executor needs is not installed.
+    RuntimeError
+        Where this machine does not have one of the devices; the workers of a cluster may.
+    """
+    if executor == "ray":
+        from pyneedle.sweep._ray import import_ray
+
+        import_ray()
+        return
+    for device in sorted(devices):
+        check_device(device)
 
 
 def make_executor(name: ExecutorName, job: Job) -> Executor:
@@ -72,11 +93,9 @@ def drive(cells: Sequence[Cell], store: Store, settings: Settings) -> None:
     checkpoints.clean(store.finished() - {cell.id for cell in missing})
     if not missing:
         return
-    if settings.executor == "local":  # the workers of a cluster may have what this machine lacks
-        for device in sorted({cell.device for cell in missing}):
-            check_device(device)
+    check_available(settings.executor, {cell.device for cell in missing})
     speeds = Speeds()
-    job = Job(missing, settings.keep, settings.threads, speeds, checkpoints)
+    job = Job(missing, settings.keep, settings.threads, speeds, checkpoints, store.kept())
     left = len(missing)
     with (
         make_executor(settings.executor, job) as executor,
@@ -86,13 +105,14 @@ def drive(cells: Sequence[Cell], store: Store, settings: Settings) -> None:
         def collect(timeout: float) -> None:
             nonlocal left
             outcomes = executor.poll(timeout)
-            store.add(outcomes)
+            left_out = store.add(outcomes)
             left -= len(outcomes)
             for outcome in outcomes:
                 _learn(speeds, outcome)
             _remove_checkpoints(checkpoints, outcomes, store)
             if display is not None:
                 display.update(outcomes, executor.members())
+            _warn(left_out)
 
         try:
             while left:
@@ -110,6 +130,16 @@ def _display(there: int, job: Job, show: bool) -> "AbstractContextManager[Displa
     from pyneedle.sweep._progress import Display
 
     return Display(there, job.cells, job.speeds, job.threads, show)
+
+
+def _warn(left_out: Sequence[Outcome]) -> None:
+    for outcome in left_out:
+        warnings.warn(
+            f"{outcome.cell.label}: trained again for arrays that its result lacks, it failed with {outcome.error}; "
+            "the stored result stays as it was",
+            RuntimeWarning,
+            stacklevel=5,  # the caller of Sweep.run
+        )
 
 
 def _remove_checkpoints(checkpoints: Checkpoints, outcomes: Sequence[Outcome], store: Store) -> None:

@@ -1,7 +1,7 @@
 """What the driver of a sweep asks of an executor."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
@@ -32,13 +32,16 @@ class Job:
     cells : sequence of Cell
         To be trained, each once.
     keep : Keep
-        Which arrays to hand back.
+        Which arrays to hand back of every cell.
     threads : int
         To use at a time, on this machine.
     speeds : Speeds
         Shared with the driver, which teaches it every outcome.
     checkpoints : Checkpoints, optional
         Where long runs are put down.
+    kept : mapping from str to Keep
+        Which arrays to hand back beside these, by the hash of the cell: those that the store has, where a run is made
+        again for others.
     """
 
     cells: Sequence[Cell]
@@ -46,6 +49,11 @@ class Job:
     threads: int
     speeds: Speeds
     checkpoints: Checkpoints | None = None
+    kept: Mapping[str, Keep] = field(default_factory=dict)
+
+    def keeps(self, cells: Sequence[Cell]) -> list[Keep]:
+        """Which arrays to hand back of each of these."""
+        return [self.keep | self.kept.get(cell.id, self.keep) for cell in cells]
 
 
 class Executor(Protocol):

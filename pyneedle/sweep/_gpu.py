@@ -137,7 +137,8 @@ class GpuExecutor:
         with self._lock:
             self._members[cells] = [Member(cell) for cell in cells]
         job = self._job
-        outcomes = train_cells(cells, self._datasets, job.threads, job.keep, report, job.checkpoints, job.speeds)
+        keeps = job.keeps(cells)
+        outcomes = train_cells(cells, self._datasets, job.threads, keeps, report, job.checkpoints, job.speeds)
         for outcome in outcomes:
             if outcome.status == "completed":
                 job.speeds.learn(outcome.cell, outcome.seconds / len(cells), outcome.cell.steps)
@@ -223,7 +224,7 @@ class Groups:
             each, shared = _shape(waiting[0]).bytes()
         except ValueError:  # the GPU does not take this network: its run will say why
             return 1, 0, 0
-        host_each, host_shared = _host_bytes(waiting[0]), dataset_bytes(waiting[0])
+        host_each, host_shared = host_bytes(waiting[0]), dataset_bytes(waiting[0])
         there: set[DataKey] = set()
         count = size = host = 0
         for cell in list(waiting)[:wished]:
@@ -249,9 +250,14 @@ def blocks_of(cell: Cell) -> int:
     return max(1, -(-cell.batch_size // _TILE) * -(-network.width // _TILE))
 
 
+def filling(cell: Cell) -> int:
+    """How many runs like this one keep the largest chips busy."""
+    return max(1, -(-_FULL // blocks_of(cell)))
+
+
 def side_by_side(cells: Sequence[Cell]) -> int:
     """How many of some cells of one shape are trained at a time."""
-    wished = max(1, -(-_FULL // blocks_of(cells[0])))
+    wished = filling(cells[0])
     data: dict[DataKey, int] = {}
     keys = [data.setdefault(data_key(cell), len(data)) for cell in cells[:wished]]
     return _gpu_training.fitting(_shape(cells[0]), keys, available_bytes())
@@ -266,7 +272,7 @@ def group_bytes(cells: Sequence[Cell]) -> tuple[int, int]:
     """Memory on the GPU, and on the host, of cells of one shape side by side."""
     each, shared = _shape(cells[0]).bytes()
     count, sets = len(cells), len({data_key(cell) for cell in cells})
-    return count * each + sets * shared, count * _host_bytes(cells[0]) + sets * dataset_bytes(cells[0])
+    return count * each + sets * shared, count * host_bytes(cells[0]) + sets * dataset_bytes(cells[0])
 
 
 def _kind(cell: Cell) -> _Kind:
@@ -280,7 +286,8 @@ def _shape(cell: Cell) -> _gpu_training.Shape:
     return _gpu_training.Shape(network, cell.dtype, cell.batch_size, train_rows, validation_rows, kernel, tf32)
 
 
-def _host_bytes(cell: Cell) -> int:
+def host_bytes(cell: Cell) -> int:
+    """Memory of a run on the machine of the GPU, beside its data set."""
     return _HOST_ARRAYS * cell.make_network().parameter_count * np.dtype(cell.dtype).itemsize
 
 

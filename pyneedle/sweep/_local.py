@@ -111,7 +111,8 @@ class LocalExecutor:
         with self._lock:
             self._members[task] = [Member(task.cells[0])]
         job = self._job
-        return train_cells(task.cells, self._datasets, task.threads, job.keep, report, job.checkpoints, job.speeds)
+        keeps = job.keeps(task.cells)
+        return train_cells(task.cells, self._datasets, task.threads, keeps, report, job.checkpoints, job.speeds)
 
 
 def _member(cell: Cell, snapshot: Progress) -> Member:

@@ -37,6 +37,10 @@ class Keep:
     history: bool = True
     parameters: bool = False
 
+    def __or__(self, other: "Keep") -> "Keep":
+        """What either keeps."""
+        return Keep(self.history or other.history, self.parameters or other.parameters)
+
 
 @dataclass(frozen=True)
 class Machine:

@@ -17,6 +17,7 @@ from pyneedle.sweep._checkpoint import Checkpoints
 from pyneedle.sweep._cost import dataset_bytes, run_bytes
 from pyneedle.sweep._data import DatasetCache
 from pyneedle.sweep._executor import Job, Member
+from pyneedle.sweep._gpu import filling, host_bytes
 from pyneedle.sweep._outcome import Keep, Outcome, failure
 from pyneedle.sweep._schedule import Queue
 from pyneedle.sweep._work import train_cells
@@ -24,13 +25,24 @@ from pyneedle.sweep._work import train_cells
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from pyneedle._device import Device
+
 # A task costs milliseconds to hand out, so it should be worth seconds.
 _GROUP_SECONDS = 5.0
-# Tasks in flight for each processor: one that runs, one that waits beside it.
-_IN_FLIGHT_PER_CPU = 2
+# Tasks in flight for each processor and for each GPU: one that runs, one that waits beside it.
+_IN_FLIGHT = 2
 # A run whose worker dies is tried this often before it is recorded as failed.
 _ATTEMPTS = 3
 _CACHE_SHARE = 0.1
+
+
+def import_ray() -> Any:
+    """Ray; ImportError that says how to install it where it is not there."""
+    try:
+        import ray
+    except ImportError:
+        raise ImportError('executor "ray" needs Ray: pip install "pyneedle[ray]"') from None
+    return ray
 
 
 @dataclass(frozen=True)
@@ -54,11 +66,7 @@ class RayExecutor:
     """
 
     def __init__(self, job: Job) -> None:
-        try:
-            import ray
-        except ImportError:
-            raise ImportError('executor "ray" needs Ray: pip install "pyneedle[ray]"') from None
-        self._ray: Any = ray
+        self._ray = import_ray()
         self._job = job
         self._queue = Queue(job.cells, job.speeds, _GROUP_SECONDS)
         self._again: deque[Cell] = deque()
@@ -67,7 +75,13 @@ class RayExecutor:
         self._started = self._stopped = False
 
     def __enter__(self) -> "Self":
-        """Connect to the cluster, or start one on this machine."""
+        """Connect to the cluster, or start one on this machine.
+
+        Raises
+        ------
+        RuntimeError
+            Where a run needs a GPU and no node has one.
+        """
         if not self._ray.is_initialized():
             address = os.environ.get("RAY_ADDRESS")
             own = {} if address else {"num_cpus": self._job.threads, "include_dashboard": False}
@@ -75,6 +89,12 @@ class RayExecutor:
             self._started = True
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         self._cpus = max(1, int(sum(node.get("CPU", 0.0) for node in nodes)))
+        gpus = sum(int(node.get("GPU", 0.0)) for node in nodes)
+        if not gpus and any(cell.device == "cuda" for cell in self._job.cells):
+            self.__exit__(None, None, None)
+            # Ray would wait for one for ever.
+            raise RuntimeError('executor "ray": no node of the cluster has a GPU, which runs with device "cuda" need')
+        self._units: dict[Device, int] = {"cpu": self._cpus, "cuda": gpus}
         self._node_cpus = max(1, int(max((node.get("CPU", 0.0) for node in nodes), default=1.0)))
         self._node_memory = int(max((node.get("memory", 0.0) for node in nodes), default=0.0))
         # Repeating is this side's business: Ray would repeat a whole group, without telling.
@@ -111,25 +131,34 @@ class RayExecutor:
         self._in_flight = {reference: self._in_flight[reference] for reference in ready}
 
     def members(self) -> list[Member]:
-        """The first run of each task in flight, as far as there are processors for it."""
+        """The first run of each task in flight, as far as there are processors for it; its steps are not known here."""
         return [Member(task.cells[0]) for task in self._in_flight.values()][: self._cpus]
 
     def _submit(self) -> None:
-        while len(self._in_flight) < _IN_FLIGHT_PER_CPU * self._cpus:
-            if self._again:
-                cells: tuple[Cell, ...] = (self._again.popleft(),)
-            elif len(self._queue):
-                cells = self._queue.take(self._queue.longest()[0], shares=self._cpus)
-            else:
-                return
+        while cells := self._next():
             task = _Task(cells, self._share(cells[0]))
             # More than any node has would wait for ever.
-            memory = min(run_bytes(cells[0]) + dataset_bytes(cells[0]), self._node_memory)
+            memory = min(_task_bytes(cells), self._node_memory)
             gpus = 1 if cells[0].device == "cuda" else 0
             remote = self._remote.options(num_cpus=task.threads, num_gpus=gpus, memory=memory, name=cells[0].label)
             job = self._job
-            reference = remote.remote(cells, task.threads, job.keep, _native.__version__, job.checkpoints)
+            reference = remote.remote(cells, task.threads, job.keeps(cells), _native.__version__, job.checkpoints)
             self._in_flight[reference] = task
+
+    def _next(self) -> tuple[Cell, ...]:
+        """The next group for a device that has room for one; empty where there is none."""
+        taken = Counter(task.cells[0].device for task in self._in_flight.values())
+        free = [device for device, count in self._units.items() if taken[device] < _IN_FLIGHT * count]
+        for cell in self._again:
+            if cell.device in free:
+                self._again.remove(cell)
+                return (cell,)
+        for cell in self._queue.longest():
+            if cell.device in free:
+                # One after another on a processor, side by side on a GPU.
+                wished = filling(cell) if cell.device == "cuda" else None
+                return self._queue.take(cell, self._units[cell.device], wished)
+        return ()
 
     def _share(self, cell: Cell) -> int:
         """Processors for a task: more than one only where a cluster would be idle otherwise and the run is long."""
@@ -162,6 +191,12 @@ class RayExecutor:
         return given_up
 
 
+def _task_bytes(cells: Sequence[Cell]) -> int:
+    """Memory of a task on its node."""
+    side_by_side = cells[0].device == "cuda"
+    return dataset_bytes(cells[0]) + (len(cells) * host_bytes(cells[0]) if side_by_side else run_bytes(cells[0]))
+
+
 @dataclass(frozen=True)
 class Trained:
     """What a task hands back: the outcomes, and the warnings that its process has nobody to show to."""
@@ -174,7 +209,7 @@ _datasets: DatasetCache | None = None
 
 
 def train_task(
-    cells: Sequence[Cell], threads: int, keep: Keep, version: str, checkpoints: Checkpoints | None = None
+    cells: Sequence[Cell], threads: int, keeps: Sequence[Keep], version: str, checkpoints: Checkpoints | None = None
 ) -> Trained:
     """Train cells in a worker process, which keeps the data sets for its next tasks.
 
@@ -194,7 +229,7 @@ def train_task(
     seen = checkpoints if checkpoints is not None and checkpoints.reachable() else None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        outcomes = train_cells(cells, _datasets, threads, keep, checkpoints=seen)
+        outcomes = train_cells(cells, _datasets, threads, keeps, checkpoints=seen)
     texts = [str(warning.message) for warning in caught if issubclass(warning.category, RuntimeWarning)]
     if checkpoints is not None and seen is None and any(outcome.seconds > checkpoints.seconds for outcome in outcomes):
         texts.append(f"no checkpoints on {socket.gethostname()}, which does not see {str(checkpoints.store.parent)!r}")

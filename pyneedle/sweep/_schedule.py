@@ -52,14 +52,17 @@ class Queue:
         """One cell of each kind, the longest first."""
         return sorted((cells[0] for cells in self._kinds.values()), key=self._speeds.seconds, reverse=True)
 
-    def take(self, like: Cell, shares: int = 1) -> tuple[Cell, ...]:
-        """Remove a group of cells of the kind of `like`, at most its share where others take of them, too."""
+    def take(self, like: Cell, shares: int = 1, wished: int | None = None) -> tuple[Cell, ...]:
+        """Remove a group of cells of the kind of `like`, at most its share where others take of them, too.
+
+        As many as are wished, whatever the time; by default as many as take about the time of a group.
+        """
         kind = (*shape_of(like), like.n_samples, like.epochs, *data_key(like))
         waiting = self._kinds[kind]
-        count = 1
-        if self._speeds.known(like):
-            wished = int(self._group_seconds / max(self._speeds.seconds(like), 1e-9))
-            count = max(1, min(wished, -(-len(waiting) // shares)))
+        if wished is None:
+            known = self._speeds.known(like)
+            wished = int(self._group_seconds / max(self._speeds.seconds(like), 1e-9)) if known else 1
+        count = max(1, min(wished, -(-len(waiting) // shares)))
         cells = tuple(waiting.popleft() for _ in range(count))
         if not waiting:
             del self._kinds[kind]

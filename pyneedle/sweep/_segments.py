@@ -8,8 +8,7 @@ from pyneedle._fit import Fit
 from pyneedle._native import Progress
 from pyneedle._state import TrainingState
 from pyneedle._training import Run, train_ensemble
-from pyneedle.sweep._cell import Cell
-from pyneedle.sweep._checkpoint import Checkpoints
+from pyneedle.sweep._checkpoint import Checkpoints, Described
 
 # Saving may take this share of a run's time; where a disk is slow, segments get longer.
 _SAVING_SHARE = 0.02
@@ -18,9 +17,9 @@ _SHORT = 0.5
 
 
 def train_segments(
-    cells: Sequence[Cell],
+    cells: Sequence[Described],
     runs: Sequence[Run],
-    threads: int,
+    threads: int | None,
     report: Callable[[list[Progress]], object] | None,
     checkpoints: Checkpoints,
     epoch_seconds: float,
@@ -29,12 +28,12 @@ def train_segments(
 
     Parameters
     ----------
-    cells : sequence of Cell
+    cells : sequence of Described
         Whose checkpoints they are.
     runs : sequence of Run
         The whole trainings; several on a GPU, where they are trained side by side.
-    threads : int
-        To use.
+    threads : int, optional
+        To use. Default: as many as this process may run on.
     report : callable, optional
         As for `train_ensemble`, of the runs of the present segment.
     checkpoints : Checkpoints

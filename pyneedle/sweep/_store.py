@@ -97,30 +97,45 @@ class Store:
         with self._reading():
             return {cell for (cell,) in self._connection.execute(query, wanted)}
 
+    def kept(self) -> dict[str, Keep]:
+        """Which arrays are there, by the hashes of the cells that have any."""
+        query = "SELECT cell, MAX(name = ?), MAX(name = ?) FROM arrays GROUP BY cell"
+        with self._reading():
+            found = self._connection.execute(query, (HISTORY[0], PARAMETERS))
+            return {cell: Keep(bool(history), bool(parameters)) for cell, history, parameters in found}
+
     def failed(self) -> dict[str, str]:
         """The errors of the cells whose runs failed, by hash."""
         with self._reading():
             return dict(self._connection.execute("SELECT cell, error FROM runs WHERE status = 'failed'"))
 
-    def add(self, outcomes: Iterable[Outcome]) -> None:
-        """Store runs, all in one transaction; one that is there is replaced.
+    def add(self, outcomes: Iterable[Outcome]) -> list[Outcome]:
+        """Store runs, all in one transaction; one that is there is replaced, but no result by a failure.
+
+        Returns
+        -------
+        list of Outcome
+            The failed ones that were left out, because there is a result of their cell.
 
         Raises
         ------
         StoreError
             Where it can't be written; nothing of these runs is then stored, what was there before is.
         """
-        rows, arrays = [], []
+        rows, arrays, left_out = [], [], []
         for outcome in outcomes:
             cell = outcome.cell.id
+            if outcome.status == "failed" and self._has_result(cell):
+                left_out.append(outcome)
+                continue
             rows.append(_rows.row(outcome))
             arrays += [(cell, name, *_rows.packed(array)) for name, array in outcome.arrays.items()]
-        if not rows:
-            return
-        with self._writing():
-            self._connection.executemany("DELETE FROM runs WHERE cell = ?", [row[-1:] for row in rows])
-            self._connection.executemany(_INSERT_RUN, rows)
-            self._connection.executemany(_INSERT_ARRAY, arrays)
+        if rows:
+            with self._writing():
+                self._connection.executemany("DELETE FROM runs WHERE cell = ?", [row[-1:] for row in rows])
+                self._connection.executemany(_INSERT_RUN, rows)
+                self._connection.executemany(_INSERT_ARRAY, arrays)
+        return left_out
 
     def sync(self) -> None:
         """Return when what was stored survives the death of the machine, too.
@@ -145,6 +160,11 @@ class Store:
         with self._reading():
             stored = self._connection.execute("SELECT name, dtype, shape, data FROM arrays WHERE cell = ?", (cell,))
             return {name: _rows.unpacked(*packed) for name, *packed in stored}
+
+    def _has_result(self, cell: str) -> bool:
+        with self._reading():
+            query = "SELECT 1 FROM runs WHERE cell = ? AND status != 'failed'"
+            return self._connection.execute(query, (cell,)).fetchone() is not None
 
     def _connect(self, write: bool) -> sqlite3.Connection:
         if write:

@@ -14,7 +14,7 @@ from pyneedle._optimizers import Adam, EpsilonPlacement
 from pyneedle._penalties import Penalty
 from pyneedle.sweep import _toml
 from pyneedle.sweep._cell import Cell
-from pyneedle.sweep._driver import EXECUTORS, ExecutorName, Settings, drive, missing_cells
+from pyneedle.sweep._driver import EXECUTORS, ExecutorName, Settings, check_available, drive, missing_cells
 from pyneedle.sweep._estimate import Estimate, estimate
 from pyneedle.sweep._frame import read_frame
 from pyneedle.sweep._grid import Axes, expand, make_axes
@@ -160,15 +160,16 @@ class Sweep:
         """Train the cells whose results the store does not have, and return all results.
 
         Each run is stored as soon as it is done; a program that was killed goes on from there when it is started again.
-        A run that ended with an error is stored as failed, and tried again the next time.
+        A run that ended with an error is stored as failed, and tried again the next time. Where a finished run is made
+        again for arrays that it lacks and that fails, its result stays, with a RuntimeWarning.
 
         Parameters
         ----------
         path : path-like
             The store, a SQLite file; made where there is none. One program at a time can write to it.
         executor : {"local", "ray"}
-            Threads of this process, or a Ray cluster: the one that this process is connected to or that RAY_ADDRESS
-            names, else one on this machine. The results are the same.
+            This machine (threads, or its GPU), or a Ray cluster: the one that this process is connected to or that
+            RAY_ADDRESS names, else one on this machine. The results are the same.
         progress : bool
             Show bars on standard error, where that is a terminal.
         threads : int, optional
@@ -176,7 +177,8 @@ class Sweep:
         history : bool
             Also store losses and counts of units of every epoch; `pyneedle.sweep.Store.arrays` reads them.
         parameters : bool
-            Also store the best parameters. Finished runs that lack what is asked for are run again.
+            Also store the best parameters. Finished runs that lack what is asked for are run again, and keep
+            what they had.
         checkpoint_seconds : float
             About how often a long run is put down in a file beside the store, from which it goes on bitwise when the
             program was killed; infinity for never. The file is removed when the run is stored. One that is damaged, or
@@ -198,7 +200,7 @@ class Sweep:
         ImportError
             Where the executor is not installed.
         RuntimeError
-            Where this machine does not have a cell's device.
+            Where this machine, or every node of the cluster, lacks a cell's device.
         """
         _checks.choice("executor", executor, EXECUTORS)
         keep = Keep(_checks.flag("history", history), _checks.flag("parameters", parameters))
@@ -207,6 +209,8 @@ class Sweep:
             raise ValueError(f"checkpoint_seconds must be above 0, got {checkpoint_seconds}")
         settings = Settings(executor, _checks.flag("progress", progress), _checks.threads(threads), keep, interval)
         _native.active_level()  # an impossible PYNEEDLE_ISA should be known before a file is made
+        if self.cells and not is_store(Path(path)):
+            check_available(executor, {cell.device for cell in self.cells})  # and so should what this machine lacks
         with Store(path, write=True) as store:
             drive(self.cells, store, settings)
             return read_frame(store, self.cells)

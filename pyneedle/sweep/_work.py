@@ -22,7 +22,7 @@ def train_cells(
     cells: Sequence[Cell],
     datasets: DatasetCache,
     threads: int,
-    keep: Keep,
+    keeps: Sequence[Keep],
     report: Report | None = None,
     checkpoints: Checkpoints | None = None,
     speeds: Speeds | None = None,
@@ -37,8 +37,8 @@ def train_cells(
         Where their data come from.
     threads : int
         For all of them together.
-    keep : Keep
-        Which arrays go into the outcomes.
+    keeps : sequence of Keep
+        Which arrays go into the outcome of each.
     report : callable, optional
         Given snapshots of the runs a few times a second; may raise `Stopped`.
     checkpoints : Checkpoints, optional
@@ -57,13 +57,14 @@ def train_cells(
         By `report`, or where the runs were interrupted otherwise.
     """
     try:
-        return _train(cells, datasets, threads, keep, report, checkpoints, speeds)
+        return _train(cells, datasets, threads, keeps, report, checkpoints, speeds)
     except Stopped:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, it is recorded, and the other runs go on
         if len(cells) == 1:
             return [failure(cells[0], error)]
-    alone = (train_cells([cell], datasets, threads, keep, report, checkpoints, speeds) for cell in cells)
+    each = zip(cells, keeps, strict=True)
+    alone = (train_cells([cell], datasets, threads, [keep], report, checkpoints, speeds) for cell, keep in each)
     return [outcome for outcomes in alone for outcome in outcomes]
 
 
@@ -71,7 +72,7 @@ def _train(
     cells: Sequence[Cell],
     datasets: DatasetCache,
     threads: int,
-    keep: Keep,
+    keeps: Sequence[Keep],
     report: Report | None,
     checkpoints: Checkpoints | None,
     speeds: Speeds | None,
@@ -85,4 +86,4 @@ def _train(
         fits = train_ensemble(runs, threads, progress=report or False)
     if any(fit.status == "interrupted" for fit in fits):
         raise Stopped
-    return [make_outcome(cell, fit, keep, threads) for cell, fit in zip(cells, fits, strict=True)]
+    return [make_outcome(*result, threads) for result in zip(cells, fits, keeps, strict=True)]

@@ -238,7 +238,7 @@ def test_small_shapes_fill_it_together(cuda):
 
 def test_the_host_has_a_memory_too(cuda):
     cells = tiny(device="cuda", repeat=range(9)).cells
-    each = _gpu._host_bytes(cells[0])
+    each = _gpu.host_bytes(cells[0])
     groups = Groups(cells, Speeds(), 10**12, 4 * each + 100 * 3 * 4)
     assert len(groups.take()) == 4
 

@@ -1,11 +1,13 @@
 """Every experiment from end to end at a tiny scale: files, tables, resumption, errors, the command."""
 
 import re
+import sys
 from dataclasses import replace
 
 import pandas as pd
 import pytest
 from rich.console import Console
+from support.fake_cuda import without_cuda
 from typer.testing import CliRunner
 
 from pyneedle import experiments
@@ -13,7 +15,7 @@ from pyneedle.cli import app
 from pyneedle.experiments import Protocol, reproduce
 from pyneedle.experiments._haystack import HaystackProtocol
 from pyneedle.experiments._rates import RatesProtocol
-from pyneedle.sweep import StoreError, Sweep
+from pyneedle.sweep import StoreError, Sweep, _segments
 
 AGAINST_D = Protocol(d=(2, 3, 4), n_samples=(300,), epochs=3, repeats=2, alpha=4, l1=1e-6)
 AGAINST_N = Protocol(d=(3,), n_samples=(100, 200, 400), epochs=3, repeats=2, alpha=4)
@@ -100,11 +102,42 @@ def test_continued_trainings_are_not_made_again(tmp_path, monkeypatch):
     kept[0].unlink()
     made = []
     session = experiments._session
-    original = session.train_ensemble
-    monkeypatch.setattr(session, "train_ensemble", lambda runs, *rest: made.append(len(runs)) or original(runs, *rest))
+    original = session.train_segments
+    monkeypatch.setattr(session, "train_segments", lambda *args: made.append(len(args[1])) or original(*args))
     again = reproduce("fig4", ONE, tmp_path, progress=False)
     assert made == [1]
     pd.testing.assert_frame_equal(first.frame, again.frame)
+
+
+def test_a_continued_training_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
+    whole = reproduce("fig4", ONE, tmp_path, progress=False)
+    folder = tmp_path / "runs.fits"
+    kept = sorted(path.name for path in folder.iterdir())
+    for path in folder.iterdir():
+        path.unlink()
+    monkeypatch.setattr(experiments._session, "_CHECKPOINT_SECONDS", 1e-9)
+    monkeypatch.setattr(_segments, "_SAVING_SHARE", float("inf"))
+    pieces, train = [], _segments.train_ensemble
+
+    def interrupted(runs, *args, **more):
+        if len(pieces) == 2:
+            raise KeyboardInterrupt
+        return spy(runs, *args, **more)
+
+    def spy(runs, *args, **more):
+        pieces.extend((run.resume.epochs if run.resume else 0, run.epochs) for run in runs)
+        return train(runs, *args, **more)
+
+    monkeypatch.setattr(_segments, "train_ensemble", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        reproduce("fig4", ONE, tmp_path, progress=False)
+    assert pieces == [(0, 1), (1, 2)]
+    assert [path.suffix for path in folder.iterdir()] == [".checkpoint"]
+    monkeypatch.setattr(_segments, "train_ensemble", spy)
+    again = reproduce("fig4", ONE, tmp_path, progress=False)
+    assert pieces[2:6] == [(2, 3), (3, 4), (0, 1), (1, 2)]
+    assert sorted(path.name for path in folder.iterdir()) == kept
+    pd.testing.assert_frame_equal(whole.frame, again.frame)
 
 
 def test_the_picture_is_the_same_each_time(store, tmp_path):
@@ -164,10 +197,10 @@ def test_command_lists_and_refuses(tmp_path):
     listed = run("list")
     assert listed.exit_code == 0
     assert [line.split()[0] for line in listed.output.splitlines()] == experiments.names()
-    bad = run("fig12", "--out", tmp_path)
+    bad = run("fig99", "--out", tmp_path)
     assert bad.exit_code == 2
-    assert "'fig3a'" in bad.stderr
-    assert "'anatomy'" in bad.stderr
+    known = ", ".join(["all", "list", *experiments.names()])
+    assert bad.stderr == f"Error: unknown experiment 'fig99'; known are {known}\n"
     assert run("fig3a", "--preset", "fast").exit_code == 2
     missing = run("fig5a", "--out", tmp_path, "--published", tmp_path / "none.csv")
     assert missing.exit_code == 1
@@ -187,6 +220,25 @@ def test_command_runs_and_prints(tmp_path, monkeypatch):
     assert (tmp_path / "fig5a-quick.png").exists()
     quiet = run("fig5b", "--out", tmp_path, "--quiet")
     assert (quiet.exit_code, quiet.output) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "status"),
+    [
+        (["--device", "cuda"], "Error: nothing was run: device 'cuda' is not available: this build", 1),
+        (["--executor", "ray"], 'Error: nothing was run: executor "ray" needs Ray: pip install', 1),
+        (["--threads", "0"], "Error: --threads must be at least 1, got 0", 2),
+        (["--published", "none.csv"], "Error: nothing was run: No such file", 1),
+    ],
+)
+def test_all_says_once_what_would_end_each(options, message, status, tmp_path, monkeypatch):
+    without_cuda(monkeypatch)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    result = run("all", "--out", tmp_path / "out", *options)
+    assert result.exit_code == status
+    assert result.stderr.startswith(message)
+    assert result.output.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_all_goes_on_after_a_failure(tmp_path, monkeypatch):

@@ -11,8 +11,8 @@
 #include "core/penalty_gradient.hpp"
 #include "core/random.hpp"
 #include "cuda/blocks/local_epoch.hpp"
-#include "cuda/blocks/shuffle.hpp"
 #include "cuda/blocks/step_schedule.hpp"
+#include "cuda/device/shuffle.hpp"
 #include "piecewise_cases.hpp"
 #include "reference/reference.hpp"
 
@@ -139,6 +139,21 @@ void orders_are_the_shufflers() {
       }
     }
   }
+}
+
+void steps_are_split_evenly() {
+  for (std::int64_t steps = 1; steps <= 1000; ++steps) {
+    for (const std::int64_t most : {1, 3, 64}) {
+      const auto split = pn::cuda::StepSplit::of(steps, most);
+      CHECK(split.steps >= 1 && split.steps <= most);
+      CHECK((split.launches - 1) * most < steps);                    // fewer launches would not do
+      CHECK(split.launches * split.steps >= steps);                  // all steps are taken
+      CHECK(split.launches * split.steps - steps < split.launches);  // with few beyond the end
+    }
+  }
+  const auto paper = pn::cuda::StepSplit::of(80, 64);
+  CHECK_EQ(paper.launches, 2);
+  CHECK_EQ(paper.steps, 40);
 }
 
 struct Settings {
@@ -324,7 +339,7 @@ void run_calls(const HostTeam& team, const pn::cuda::StepView<T>& v, const std::
   }
 }
 
-// Epochs in phases; the steps in launches of three.
+// Epochs in phases; the steps in launches of three at most, of which the last may go beyond the epoch's end.
 template <class T>
 void phased_epochs(const Settings& s, bool piecewise, std::int64_t fast_bytes) {
   const std::string what = describe(s) + (piecewise ? ", phases" : ", direct phases");
@@ -341,7 +356,9 @@ void phased_epochs(const Settings& s, bool piecewise, std::int64_t fast_bytes) {
     v.clock = &clock;
     v.memory = reinterpret_cast<char*>(memory.data());
     run_calls(team, v, {pn::cuda::begin_call()});
-    while (clock < v.steps) run_calls(team, v, pn::cuda::step_calls(v, 3));
+    const auto split = pn::cuda::StepSplit::of(v.steps, 3);
+    for (std::int64_t i = 0; i < split.launches; ++i) run_calls(team, v, pn::cuda::step_calls(v, split.steps));
+    CHECK(clock >= v.steps);
     run_calls(team, v, pn::cuda::validation_calls(v, s.validation_rows));
   });
 }
@@ -433,6 +450,7 @@ void all_phased_epochs() {
 
 int main() {
   orders_are_the_shufflers();
+  steps_are_split_evenly();
   for (const auto& check : {check_both, check_columns}) {
     for_random(check);
     for_many_breakpoints(check);

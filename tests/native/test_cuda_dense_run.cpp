@@ -95,10 +95,9 @@ Trained train_by_launches(const Training<T>& t, const AdamSettings& adam, const 
   std::copy(t.initial.begin(), t.initial.end(), memory.p);
   std::fill_n(memory.m, size, T(0));
   std::fill_n(memory.v, size, T(0));
-  Shuffler shuffler(rows);
   Trained trained;
   for (int epoch = 0; epoch < epochs; ++epoch) {
-    shuffler.draw(5, static_cast<std::uint32_t>(epoch), memory.order);
+    run.draw_order(5, static_cast<std::uint32_t>(epoch), true);
     for (std::int64_t s = 0; s < shape.steps(); ++s) {
       memory.scalars[s] = adam_step<T>(adam, epoch * shape.steps() + s + 1);
     }
@@ -150,6 +149,32 @@ void test_training(const NetworkShape& shape, const AdamSettings& adam, const Pe
   expect(largest_difference(got.p, engine.parameters()), 1.0, "a parameter");
   expect(largest_difference(got.m, engine.first_moments()), 1.0, "a first moment");
   expect(largest_difference(got.v, engine.second_moments()), 1.0, "a second moment");
+}
+
+// The CPU trainer's order, whatever was drawn before: a resumed run goes on with the order of its epoch.
+void test_orders() {
+  constexpr std::uint64_t kSeed = 123456789012345ull;
+  for (const std::int64_t rows : {1, 3, 4, 31, 511, 513, 4097}) {
+    Memory storage;
+    const auto memory = storage.cut([&](Carver& carver) { return OrderMemory::of(rows, carver); });
+    Shuffler shuffler(rows);
+    std::vector<std::uint32_t> expected(static_cast<std::size_t>(rows));
+    const std::vector<std::uint32_t> in_order = [&] {
+      std::vector<std::uint32_t> list;
+      for (std::int64_t i = 0; i < rows; ++i) list.push_back(static_cast<std::uint32_t>(i));
+      return list;
+    }();
+    for (const bool backward : {false, true}) {
+      HostLauncher launcher(backward);
+      for (const std::uint32_t epoch : {7u, 0u, 1u}) {
+        shuffler.draw(kSeed, epoch, expected.data());
+        launcher.launch(DrawOrder{kSeed, epoch, true, rows, memory});
+        CHECK(std::equal(expected.begin(), expected.end(), memory.order));
+      }
+      launcher.launch(DrawOrder{kSeed, 2, false, rows, memory});
+      CHECK(std::equal(in_order.begin(), in_order.end(), memory.order));
+    }
+  }
 }
 
 void test_trainings() {
@@ -245,6 +270,7 @@ void test_every_network() {
 
 int main() {
   test_every_network();
+  test_orders();
   test_trainings();
   return test::report();
 }

@@ -10,8 +10,8 @@
 #include "core/penalty_gradient.hpp"
 #include "core/random.hpp"
 #include "cuda/blocks/local_epoch.hpp"
-#include "cuda/blocks/shuffle.hpp"
 #include "cuda/blocks/step_schedule.hpp"
+#include "cuda/device/shuffle.hpp"
 #include "piecewise_cases.hpp"
 #include "thread_team.hpp"
 

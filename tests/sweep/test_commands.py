@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import pyneedle as pn
 from pyneedle.cli import app
-from pyneedle.sweep import read_results
+from pyneedle.sweep import _segments, _work, read_results
 from pyneedle.sweep._checkpoint import Checkpoints
 
 FILE = """
@@ -25,6 +25,7 @@ n_samples = 100
 epochs = 2
 repeat = [0, 1]
 """
+HUGE = tiny(network="GN", d=20_000, alpha=50)  # no machine has the memory
 
 
 def run(*args):
@@ -45,6 +46,17 @@ def store(tmp_path_factory):
     sweep = tiny(network=["GN", "LN"], d=[2, 3], repeat=range(3), penalty=[None, pn.L1(1e-6)])
     (sweep + tiny(d=5, learning_rate=1e38, epochs=9)).run(path)
     return path
+
+
+def test_help():
+    """Brackets are printed as they are, not taken for markup."""
+    result = run("sweep", "--help")
+    assert result.exit_code == 0
+    plain = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", result.output).replace("│", " ").split())
+    assert "lists and ranges of them, [[grid]]s." in plain
+    for command in ("sweep", "reproduce"):
+        plain = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", run(command, "--help").output).replace("│", " ").split())
+        assert "This machine (threads, or its GPU), or a Ray cluster." in plain
 
 
 def test_sweep(file, tmp_path):
@@ -135,6 +147,20 @@ def test_failed_runs_fail(file):
     assert "2 of 14 runs failed; they will be tried again" in result.stderr
 
 
+def test_failing_for_further_arrays_fails(file, monkeypatch):
+    assert run("sweep", file).exit_code == 0
+    for module in (_work, _segments):
+        monkeypatch.setattr(module, "train_ensemble", lambda *args, **more: 1 / 0)
+    with pytest.warns(RuntimeWarning, match="ZeroDivisionError: division by zero; the stored result stays"):
+        result = run("sweep", file, "--parameters")
+    assert result.exit_code == 1
+    assert "12 runs in " in result.stdout
+    assert ": 12 completed" in result.stdout
+    assert "LN, d=2, repeat 0: failed when it was trained again for arrays" in result.stderr
+    assert "12 of 12 runs failed" in result.stderr
+    assert run("sweep", file).exit_code == 0
+
+
 def test_a_device_that_is_not_there(file, monkeypatch):
     without_cuda(monkeypatch)
     file.write_text(FILE + 'device = ["cpu", "cuda"]\n')
@@ -194,6 +220,15 @@ def test_no_store(command, tmp_path):
         assert result.exit_code == 1
         assert message in result.stderr
         assert result.stderr.count("\n") == 1
+
+
+def test_a_store_without_finished_runs(tmp_path):
+    for name, sweep in (("none.sqlite", pn.Sweep.from_cells([])), ("failed.sqlite", HUGE)):
+        sweep.run(tmp_path / name)
+        result = run("plot", tmp_path / name, "--x", "d")
+        assert result.exit_code == 1
+        assert "the store has no finished runs" in result.stderr
+        assert not (tmp_path / name).with_suffix(".png").exists()
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])

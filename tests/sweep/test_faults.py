@@ -7,12 +7,13 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 from support.fake_cuda import without_cuda
 from support.sweeps import same_results, tiny
 
 import pyneedle as pn
-from pyneedle.sweep import StoreError, _segments, _work, read_results
+from pyneedle.sweep import Store, StoreError, _segments, _work, read_results
 
 # A program that says when it begins; its first argument is the store.
 PROGRAM = """
@@ -155,6 +156,33 @@ def test_a_failed_run_is_recorded_and_tried_again(tmp_path, broken):
     assert same_results(sweep.run(path), sweep.run(tmp_path / "b.sqlite"))
 
 
+def test_a_failure_replaces_no_result(tmp_path, broken):
+    """Made again for its parameters, a run fails: its row and its arrays stay, and the caller hears of it."""
+    path = tmp_path / "a.sqlite"
+    tried, mended = broken
+    sweep = tiny(repeat=range(4))
+    mended.append(True)
+    frame = sweep.run(path)
+    lost = sweep.cells[2]
+    with Store(path) as store:
+        arrays = store.arrays(lost.id)
+    mended.clear()
+    with pytest.warns(RuntimeWarning, match=r"repeat 2: .* failed with MemoryError: no more of it; the stored result"):
+        again = sweep.run(path, parameters=True, threads=1)
+    assert tried
+    assert same_results(again, frame)
+    assert again["finished_at"][2] == frame["finished_at"][2]
+    with Store(path) as store:
+        kept = store.arrays(lost.id)
+        assert [("parameters" in store.arrays(cell.id)) for cell in sweep.cells] == [True, True, False, True]
+    assert kept.keys() == arrays.keys() == {"train_loss", "validation_loss", "dead_units", "on_units", "mixed_units"}
+    assert all(np.array_equal(kept[name], arrays[name]) for name in arrays)
+    mended.append(True)
+    sweep.run(path, parameters=True)
+    with Store(path) as store:
+        assert "parameters" in store.arrays(lost.id)
+
+
 def test_a_run_beyond_memory_fails_and_the_others_go_on(tmp_path):
     huge = tiny(network="GN", d=20_000, alpha=50, epochs=1)
     frame = (tiny(network=["GN", "LN"], repeat=range(3)) + huge).run(tmp_path / "a.sqlite")
@@ -172,4 +200,8 @@ def test_a_device_that_is_not_there(tmp_path, monkeypatch):
     for attempt in (sweep.run, sweep.estimate):
         with pytest.raises(RuntimeError, match="device 'cuda' is not available"):
             attempt(path)
-    assert len(read_results(path)) == 0  # the other run was not trained either
+    assert list(tmp_path.iterdir()) == []
+    done = tiny().run(path)
+    with pytest.raises(RuntimeError, match="device 'cuda' is not available"):
+        (tiny(d=3) + sweep).run(path)
+    assert same_results(read_results(path), done)  # the other run was not trained either

@@ -151,3 +151,4 @@ def test_without_ray(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ImportError, match=r'executor "ray" needs Ray: pip install "pyneedle\[ray\]"'):
         tiny().run(tmp_path / "a.sqlite", executor="ray")
+    assert list(tmp_path.iterdir()) == []

@@ -94,6 +94,25 @@ def test_arrays_are_optional(tmp_path):
     assert third["finished_at"].tolist() == second["finished_at"].tolist()
 
 
+@pytest.mark.parametrize("first", ["history", "parameters"])
+def test_arrays_that_are_there_stay(first, tmp_path):
+    """Asked for another kind of array, a stored run is made again with the kind that it has; a new one without."""
+    path = tmp_path / "a.sqlite"
+    kinds = {"history": {"train_loss", "validation_loss", "dead_units", "on_units", "mixed_units"}}
+    kinds["parameters"] = {"parameters"}
+    second = "parameters" if first == "history" else "history"
+    stored = tiny().run(path, **{first: True, second: False})
+    sweep = tiny(repeat=range(2))
+    frame = sweep.run(path, threads=1, **{first: False, second: True})
+    assert frame["finished_at"][0] > stored["finished_at"][0]
+    with Store(path) as store:
+        old, new = (store.arrays(cell.id) for cell in sweep.cells)
+    assert set(old) == kinds["history"] | kinds["parameters"]
+    assert set(new) == kinds[second]
+    again = sweep.run(path, **{first: False, second: True})
+    assert again["finished_at"].tolist() == frame["finished_at"].tolist()
+
+
 def test_diverged_runs_are_results(tmp_path):
     path = tmp_path / "a.sqlite"
     sweep = tiny(learning_rate=[1e38, 0.01], epochs=9)

@@ -10,7 +10,7 @@
 namespace pn::cuda {
 namespace {
 
-constexpr std::int64_t kGraphSteps = 64;                       // of one graph
+constexpr std::int64_t kGraphSteps = 64;                       // of one graph, at most
 constexpr std::int64_t kLaunchPoints = std::int64_t{1} << 26;  // of one launch: well under a second
 constexpr std::size_t kMostMembers = 65535;                    // the most of a grid's second extent
 
@@ -19,6 +19,14 @@ bool piecewise_applies(const NetworkShape& shape) {
 }
 
 std::int64_t steps_of(const EnsembleSettings& s) { return (s.train_rows + s.batch_size - 1) / s.batch_size; }
+
+// False: stop was asked for, and the device has come to rest.
+bool next_lap(const Laps& laps, std::int64_t lap, const Stream& stream, const ShouldStop& stop) {
+  laps.begin(lap, stream.get());
+  if (!stop()) return true;
+  stream.wait();
+  return false;
+}
 
 // LN with the piecewise-linear kernel: an epoch is one launch.
 template <class T>
@@ -46,8 +54,7 @@ class LocalEnsemble final : public DeviceEnsemble<T> {
     const std::int64_t steps = steps_of(settings_), points = settings_.batch_size * settings_.shape.inputs;
     const std::int64_t stretch = std::max<std::int64_t>(1, kLaunchPoints / points);
     for (std::int64_t first = 0; first < steps; first += stretch) {
-      if (first > 0) stream_.wait();
-      if (stop()) return;
+      if (!next_lap(laps_, first / stretch, stream_, stop)) return;
       launch_.steps.first = first;
       launch_.steps.end = std::min(first + stretch, steps);
       launch_.steps.validate = launch_.steps.end == steps;
@@ -69,6 +76,7 @@ class LocalEnsemble final : public DeviceEnsemble<T> {
   Stream stream_;
   MemberStore<T> store_;
   LocalLaunch<T> launch_;
+  Laps laps_;
   DeviceBuffer<char> memory_;
 };
 
@@ -89,8 +97,8 @@ class PhasedEnsemble final : public DeviceEnsemble<T> {
     view_.clock = clock_.data();
     view_.memory = memory_.data();
     prepare_calls<T>();
-    const std::int64_t steps = std::min(kGraphSteps, view_.steps);
-    steps_graph_.capture(stream_.get(), [&] { launch(step_calls(view_, steps)); });
+    split_ = StepSplit::of(view_.steps, kGraphSteps);
+    steps_graph_.capture(stream_.get(), [&] { launch(step_calls(view_, split_.steps)); });
     validation_graph_.capture(stream_.get(), [&] { launch(validation_calls(view_, settings.validation_rows)); });
   }
 
@@ -102,9 +110,8 @@ class PhasedEnsemble final : public DeviceEnsemble<T> {
     store_.begin_epoch(epochs);
     clock_.zero(stream_.get());
     launch({begin_call()});
-    for (std::int64_t first = 0; first < view_.steps; first += kGraphSteps) {
-      if (first > 0) stream_.wait();
-      if (stop()) return;
+    for (std::int64_t lap = 0; lap < split_.launches; ++lap) {
+      if (!next_lap(laps_, lap, stream_, stop)) return;
       steps_graph_.launch(stream_.get());
     }
     validation_graph_.launch(stream_.get());
@@ -128,8 +135,10 @@ class PhasedEnsemble final : public DeviceEnsemble<T> {
   MemberStore<T> store_;
   DeviceBuffer<std::int64_t> clock_;
   StepView<T> view_;
+  StepSplit split_{};
   DeviceBuffer<char> memory_;
   Graph steps_graph_, validation_graph_;
+  Laps laps_;
 };
 
 void require(bool good, const std::string& message) {

@@ -1,7 +1,7 @@
 #include "cuda/blocks/member_store.hpp"
 
 #include "core/penalty_gradient.hpp"
-#include "cuda/blocks/shuffle.hpp"
+#include "cuda/device/shuffle.hpp"
 
 namespace pn::cuda {
 namespace {

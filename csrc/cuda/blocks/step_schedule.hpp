@@ -66,6 +66,17 @@ inline std::int32_t value_teams(const StepView<T>& v) {
 
 inline PhaseCall begin_call() { return {Phase::begin, 1, false, Source::validation, 0, false}; }
 
+// An epoch as equal launches of some steps each, at most `most`; the last ones may lie beyond the epoch's end, where
+// phases do nothing. As few launches as there can be, and less than one step too many in each.
+struct StepSplit {
+  std::int64_t launches, steps;  // steps: of each launch
+
+  static StepSplit of(std::int64_t epoch_steps, std::int64_t most) {
+    const std::int64_t launches = (epoch_steps + most - 1) / most;
+    return {launches, (epoch_steps + launches - 1) / launches};
+  }
+};
+
 // `count` steps from the clock's on, which goes on to the one after them.
 template <class T>
 inline std::vector<PhaseCall> step_calls(const StepView<T>& v, std::int64_t count) {

@@ -6,7 +6,6 @@
 #include <tuple>
 #include <type_traits>
 
-#include "core/random.hpp"
 #include "cuda/dense/dense_run.hpp"
 #include "cuda/dense/device_launcher.cuh"
 #include "cuda/device/runtime.hpp"
@@ -43,22 +42,6 @@ struct DenseRows {
   DenseData<T> view() const { return {train_x.data(), train_y.data(), validation_x.data(), validation_y.data()}; }
 };
 
-// A moment of a stream that the host can wait for.
-class Event {
- public:
-  Event() { check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "making an event"); }
-  ~Event() {
-    if (event_ != nullptr) cudaEventDestroy(event_);
-  }
-  Event(const Event&) = delete;
-  Event& operator=(const Event&) = delete;
-  void record(cudaStream_t stream) const { check(cudaEventRecord(event_, stream), "recording an event"); }
-  void wait() const { check(cudaEventSynchronize(event_), "waiting for the device"); }
-
- private:
-  cudaEvent_t event_ = nullptr;
-};
-
 template <class T>
 class DenseMember {
  public:
@@ -68,8 +51,7 @@ class DenseMember {
         size_(parameter_layout(shape.network).size), storage_(run_memory<T>(shape)),
         workspace_(cublas::kWorkspaceBytes), memory_(cut(storage_)),
         launcher_(&blas, workspace_.data(), tf32, stream_.get()),
-        run_(shape, settings.penalty, data, memory_, launcher_), shuffler_(shape.train_rows), order_(shape.train_rows),
-        scalars_(shape.steps()), result_(1) {
+        run_(shape, settings.penalty, data, memory_, launcher_), scalars_(shape.steps()), result_(1) {
     storage_.zero(stream_.get());
     warm_up();
     record();
@@ -78,13 +60,8 @@ class DenseMember {
 
   // Uploads what the epoch needs and launches its beginning.
   void begin_epoch(const MemberEpoch& epoch) {
-    if (shuffle_) {
-      shuffler_.draw(seed_, epoch.epoch, order_.data());
-    } else {
-      for (std::int64_t i = 0; i < order_.size(); ++i) order_[i] = static_cast<std::uint32_t>(i);
-    }
+    run_.draw_order(seed_, epoch.epoch, shuffle_);
     for (std::int64_t s = 0; s < shape_.steps(); ++s) scalars_[s] = adam_step<T>(adam_, epoch.steps + s + 1);
-    copy(memory_.order, order_.data(), order_.size());
     copy(memory_.scalars, scalars_.data(), scalars_.size());
     begin_.launch(stream_.get());
   }
@@ -94,8 +71,7 @@ class DenseMember {
     (whole ? step_ : last_step_).launch(stream_.get());
   }
 
-  void note_progress(std::int64_t lap) { laps_[lap % 2].record(stream_.get()); }
-  void wait_for_progress(std::int64_t lap) { laps_[lap % 2].wait(); }
+  void begin_lap(std::int64_t lap) { laps_.begin(lap, stream_.get()); }
 
   void end_epoch() {
     evaluate_.launch(stream_.get());
@@ -133,10 +109,11 @@ class DenseMember {
           "copying");
   }
 
-  // Everything once, on zeros and outside a capture, because kernels are loaded when they are first launched, and
-  // loading is not allowed in a capture.
+  // Everything once, on parameters of zero and outside a capture, because kernels are loaded when they are first
+  // launched, and loading is not allowed in a capture.
   void warm_up() {
     launcher_.set_choice(DeviceLauncher::Choice::all);
+    run_.draw_order(seed_, 0, true);
     run_.begin_epoch();
     run_.step(shape_.batch_size);
     if (last_rows() > 0) run_.step(last_rows());
@@ -175,11 +152,9 @@ class DenseMember {
   DeviceLauncher launcher_;
   DenseRun<T, DeviceLauncher> run_;
   Graph begin_, step_, last_step_, evaluate_;
-  Shuffler shuffler_;
-  PinnedBuffer<std::uint32_t> order_;
   PinnedBuffer<AdamStep<T>> scalars_;
   PinnedBuffer<EpochResult> result_;
-  Event laps_[2];
+  Laps laps_;
 };
 
 template <class T>
@@ -236,10 +211,7 @@ class DenseEnsemble final : public DeviceEnsemble<T> {
 
   // Between laps of steps. False: stop was asked for, and the device has come to rest.
   bool go_on(const std::vector<MemberEpoch>& epochs, std::int64_t lap, const ShouldStop& stop) {
-    for (const MemberEpoch& e : epochs) {
-      if (lap > 1) member(e.member).wait_for_progress(lap);  // of two laps ago
-      member(e.member).note_progress(lap);
-    }
+    for (const MemberEpoch& e : epochs) member(e.member).begin_lap(lap);
     if (!stop()) return true;
     for (const MemberEpoch& e : epochs) member(e.member).wait();
     return false;

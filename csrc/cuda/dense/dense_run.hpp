@@ -9,6 +9,7 @@
 #include "core/trainer.hpp"
 #include "cuda/dense/adam_pass.hpp"
 #include "cuda/dense/dense_pass.hpp"
+#include "cuda/device/shuffle.hpp"
 
 namespace pn::cuda {
 
@@ -41,6 +42,44 @@ struct BeginEpoch {
   }
 };
 
+// What an epoch's order of rows is drawn with, and the order.
+struct OrderMemory {
+  std::uint64_t *items, *scratch;  // (rows,)
+  std::uint32_t* counts;
+  std::uint32_t* order;  // (rows,)
+
+  static OrderMemory of(std::int64_t rows, Carver& carver);
+};
+
+// Of one block; the order depends on seed and epoch alone.
+struct DrawOrder {
+  std::uint64_t seed;
+  std::uint32_t epoch;
+  bool shuffle;  // else the rows stay in order
+  std::int64_t rows;
+  OrderMemory memory;
+
+  static std::int64_t blocks() { return 1; }
+  static constexpr int threads() { return 512; }
+
+  template <class Team>
+  PN_TEAM void operator()(const Team& team, std::int64_t) const {
+    if (shuffle) {
+      draw_order(team, seed, epoch, rows, memory.items, memory.scratch, memory.counts, memory.order);
+    } else {
+      team.for_each(rows, [&](std::int64_t i) { memory.order[i] = static_cast<std::uint32_t>(i); });
+    }
+  }
+};
+
+inline OrderMemory OrderMemory::of(std::int64_t rows, Carver& carver) {
+  OrderMemory m{};
+  for (std::uint64_t** list : {&m.items, &m.scratch}) *list = carver.take<std::uint64_t>(rows);
+  m.counts = carver.take<std::uint32_t>(std::int64_t{kDigits} * DrawOrder::threads());
+  m.order = carver.take<std::uint32_t>(rows);
+  return m;
+}
+
 struct DenseRunShape {
   NetworkShape network;
   PenaltyKind penalty;
@@ -62,8 +101,8 @@ struct DenseData {
 
 template <class T>
 struct DenseRunMemory {
-  T *p, *best, *m, *v;   // (layout.size,)
-  std::uint32_t* order;  // (train_rows,)
+  T *p, *best, *m, *v;  // (layout.size,)
+  OrderMemory order;
   AdamStep<T>* scalars;  // (steps,) of the epoch
   Cursor* cursor;
   EpochResult* result;
@@ -77,7 +116,7 @@ struct DenseRunMemory {
     const ParameterLayout layout = parameter_layout(shape.network);
     DenseRunMemory r{};
     for (T** flat : {&r.p, &r.best, &r.m, &r.v}) *flat = carver.take<T>(layout.size);
-    r.order = carver.take<std::uint32_t>(shape.train_rows);
+    r.order = OrderMemory::of(shape.train_rows, carver);
     r.scalars = carver.take<AdamStep<T>>(shape.steps());
     r.cursor = carver.take<Cursor>(1);
     r.result = carver.take<EpochResult>(1);
@@ -110,8 +149,12 @@ class DenseRun {
                tensors_at(memory.v, tensor_offsets(layout))};
   }
 
-  // After order and scalars have been filled for the epoch. Nothing derived from the parameters lives longer than an
-  // epoch, so that a resumed run has the bits of the uninterrupted one.
+  void draw_order(std::uint64_t seed, std::uint32_t epoch, bool shuffle) {
+    launcher_.launch(DrawOrder{seed, epoch, shuffle, shape_.train_rows, memory_.order});
+  }
+
+  // After draw_order, and after the scalars have been filled for the epoch. Nothing derived from the parameters lives
+  // longer than an epoch, so that a resumed run has the bits of the uninterrupted one.
   void begin_epoch() {
     launcher_.launch(BeginEpoch{memory_.cursor, memory_.result, memory_.active,
                                 shape_.network.hidden_layers * shape_.network.width});
@@ -123,7 +166,7 @@ class DenseRun {
     const std::int64_t inputs = shape_.network.inputs;
     const DenseRunMemory<T>& m = memory_;
     launcher_.launch(
-        Elements<GatherRows<T>>{{data_.train_x, data_.train_y, m.order, m.cursor, inputs, m.x, m.y}, n * inputs});
+        Elements<GatherRows<T>>{{data_.train_x, data_.train_y, m.order.order, m.cursor, inputs, m.x, m.y}, n * inputs});
     pass_.forward(as_const(arrays_.p), m.x, n);
     launcher_.launch(SquaredError<T>{m.passes.output, m.y, n, inputs, n, false, &m.result->train_sum});
     const HiddenGradient<T> hidden = pass_.backward(as_const(arrays_.p), m.x, n, m.gradient);

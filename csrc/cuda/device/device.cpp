@@ -1,8 +1,10 @@
 #include "cuda/device/device.hpp"
 
 #include <atomic>
+#include <cstdlib>
 #include <stdexcept>
 
+#include "cuda/device/missing.hpp"
 #include "cuda/device/runtime.hpp"
 
 namespace pn::cuda {
@@ -10,18 +12,21 @@ namespace {
 
 std::string version(int number) { return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10); }
 
-DeviceInfo describe(int index) {
+// Without its memory, which can be asked for only where a context is made on the device.
+DeviceInfo identify(int index) {
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, index), "reading a device's properties");
+  return {index, properties.name, properties.major, properties.minor, 0, 0};
+}
+
+DeviceInfo describe(int index) {
+  DeviceInfo info = identify(index);
   const DeviceGuard guard(index);
   std::size_t free_bytes = 0, total_bytes = 0;
   check(cudaMemGetInfo(&free_bytes, &total_bytes), "reading a device's free memory");
-  return {index,
-          properties.name,
-          properties.major,
-          properties.minor,
-          static_cast<std::int64_t>(total_bytes),
-          static_cast<std::int64_t>(free_bytes)};
+  info.total_bytes = static_cast<std::int64_t>(total_bytes);
+  info.free_bytes = static_cast<std::int64_t>(free_bytes);
+  return info;
 }
 
 }  // namespace
@@ -44,10 +49,16 @@ std::string unavailable() {
            " is needed";
   }
   if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0)) {
-    return "no GPU: the NVIDIA driver reports no device";
+    return no_device(std::getenv("CUDA_VISIBLE_DEVICES"));
   }
   if (status != cudaSuccess) return std::string("no usable GPU: ") + cudaGetErrorString(status);
-  return "";
+  std::vector<DeviceInfo> found;
+  try {
+    for (int index = 0; index < count; ++index) found.push_back(identify(index));
+  } catch (const std::runtime_error& error) {
+    return std::string("no usable GPU: ") + error.what();
+  }
+  return none_capable(found);
 }
 
 std::vector<DeviceInfo> devices() {
@@ -68,10 +79,7 @@ DeviceInfo device(int index) {
                                 std::to_string(index));
   }
   const DeviceInfo info = describe(index);
-  if (info.major < 8) {
-    throw std::runtime_error("device " + std::to_string(index) + " (" + info.name + ") has compute capability " +
-                             std::to_string(info.major) + "." + std::to_string(info.minor) + ", 8.0 is needed");
-  }
+  if (const std::string missing = none_capable({info}); !missing.empty()) throw std::runtime_error(missing);
   return info;
 }
 

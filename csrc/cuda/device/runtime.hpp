@@ -1,5 +1,5 @@
 // The CUDA runtime with errors as exceptions, and owners of what it hands out: device memory, pinned memory, streams,
-// graphs.
+// events, graphs.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -120,6 +120,35 @@ class Stream {
 
  private:
   cudaStream_t stream_ = nullptr;
+};
+
+// A moment of a stream that the host can wait for.
+class Event {
+ public:
+  Event();
+  ~Event();
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+  void record(cudaStream_t stream) const { check(cudaEventRecord(event_, stream), "recording an event"); }
+  void wait() const { check(cudaEventSynchronize(event_), "waiting for the device"); }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
+// Lets the host launch a few laps of an epoch ahead of the device and no more: a request to stop is soon obeyed, and
+// the device always has a lap to go on with.
+class Laps {
+ public:
+  // Before the launches of lap 0, 1, ... of an epoch, which began with nothing under way.
+  void begin(std::int64_t lap, cudaStream_t stream) const {
+    const Event& begun = begun_[lap % 2];
+    if (lap > 1) begun.wait();  // the lap before the last one has begun
+    begun.record(stream);
+  }
+
+ private:
+  Event begun_[2];
 };
 
 // Puts a conditional node after all that the stream has captured, and before what it captures next. parameters: gets
