@@ -1,6 +1,5 @@
 """The executor on this machine's GPU: groups of equal runs side by side, as many as fill the chip and fit into it."""
 
-import queue
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from pyneedle import _datasets, _device, _gpu_training
-from pyneedle._native import Progress
 from pyneedle.sweep import _memory
 from pyneedle.sweep._cell import Cell
 from pyneedle.sweep._cost import Speeds, dataset_bytes, shape_of
@@ -19,7 +17,8 @@ from pyneedle.sweep._data import DataKey, DatasetCache, data_key
 from pyneedle.sweep._executor import Executor, Job, Member
 from pyneedle.sweep._local import LocalExecutor
 from pyneedle.sweep._outcome import Outcome
-from pyneedle.sweep._work import Stopped, train_cells
+from pyneedle.sweep._threads import ThreadedExecutor
+from pyneedle.sweep._work import train_cells
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -51,7 +50,7 @@ def executor_for_devices(job: Job) -> Executor:
     return parts[0] if len(parts) == 1 else _Both(parts)
 
 
-class GpuExecutor:
+class GpuExecutor(ThreadedExecutor[tuple[Cell, ...]]):
     """Trains on the GPU; a thread of this process for each group in flight.
 
     Parameters
@@ -61,84 +60,17 @@ class GpuExecutor:
     """
 
     def __init__(self, job: Job) -> None:
+        memory = _memory.available()
+        groups = Groups(job.cells, job.speeds, available_bytes(), int(_HOST_SHARE * memory))
+        super().__init__(groups, min(_GROUPS, len(job.cells)), "gpu")
         self._job = job
-        self._groups = Groups(
-            job.cells,
-            job.speeds,
-            available_bytes(),
-            int(_HOST_SHARE * _memory.available()),
-        )
-        self._datasets = DatasetCache(int(_CACHE_SHARE * _memory.available()))
-        self._finished: queue.SimpleQueue[list[Outcome]] = queue.SimpleQueue()
-        self._stopping = threading.Event()
-        self._members: dict[tuple[Cell, ...], list[Member]] = {}
-        self._lock = threading.Lock()
-        count = min(_GROUPS, len(job.cells))
-        self._workers = [threading.Thread(target=self._work, name=f"gpu-{i}", daemon=True) for i in range(count)]
-
-    def __enter__(self) -> "Self":
-        """Start the threads."""
-        for worker in self._workers:
-            worker.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop the runs in flight and wait for the threads."""
-        self.stop()
-
-    def stop(self) -> None:
-        """End what is in flight, after an epoch at most; what was finished before can still be polled."""
-        self._stopping.set()
-        self._groups.stop()
-        for worker in self._workers:
-            if worker.is_alive():
-                worker.join()
-
-    def poll(self, timeout: float) -> list[Outcome]:
-        """Outcomes since the last call, waiting for the first one for some seconds."""
-        outcomes: list[Outcome] = []
-        try:
-            outcomes += self._finished.get(timeout=timeout)
-            while True:
-                outcomes += self._finished.get_nowait()
-        except queue.Empty:
-            return outcomes
-
-    def members(self) -> list[Member]:
-        """The runs in flight."""
-        with self._lock:
-            return [member for members in self._members.values() for member in members]
-
-    def _work(self) -> None:
-        while (cells := self._groups.take()) is not None:
-            try:
-                self._finished.put(self._train(cells))
-            except Stopped:
-                return
-            finally:
-                with self._lock:
-                    self._members.pop(cells, None)
-                self._groups.give_back(cells)
+        self._datasets = DatasetCache(int(_CACHE_SHARE * memory))
 
     def _train(self, cells: tuple[Cell, ...]) -> list[Outcome]:
-        def report(snapshots: list[Progress]) -> None:
-            if self._stopping.is_set():
-                raise Stopped
-            running = [
-                Member(cell, snapshot.steps, snapshot.best_validation_loss if snapshot.epochs else None)
-                for cell, snapshot in zip(cells, snapshots, strict=False)
-                if snapshot.started and not snapshot.finished
-            ]
-            with self._lock:
-                self._members[cells] = running
-
-        with self._lock:
-            self._members[cells] = [Member(cell) for cell in cells]
-        job = self._job
-        keeps = job.keeps(cells)
-        outcomes = train_cells(cells, self._datasets, job.threads, keeps, report, job.checkpoints, job.speeds)
+        job, report = self._job, self._reporter(cells, cells, cells)
+        outcomes = train_cells(
+            cells, self._datasets, job.threads, job.keeps(cells), report, job.checkpoints, job.speeds
+        )
         for outcome in outcomes:
             if outcome.status == "completed":
                 job.speeds.learn(outcome.cell, outcome.seconds / len(cells), outcome.cell.steps)

@@ -12,21 +12,16 @@
 #include "cpu/blas.hpp"
 #include "cpu/certificates.hpp"
 #include "cpu/dense_kernel.hpp"
+#include "vectors.hpp"
 
 namespace {
 
 using namespace pn;
 using namespace pn::cpu;
+using pn::test::draws;
+using pn::test::worst;
 
 NetworkShape network(std::int64_t d, std::int64_t width) { return {d, d, width, false, 2, Activation::relu}; }
-
-template <class T>
-std::vector<T> draws(std::uint64_t seed, std::int64_t count, double limit) {
-  std::vector<T> values(static_cast<std::size_t>(count));
-  uniform({seed, Purpose::data, 0, 0}, 0, count, values.data());
-  for (T& v : values) v = static_cast<T>(limit) * (T(2) * v - T(1));
-  return values;
-}
 
 // Rows sorted by |x|, the scaled square target, Glorot weights: the paper's start.
 template <class T>
@@ -66,22 +61,6 @@ std::vector<T> expanded(const ParameterLayout& layout, const RowGradient<T>& w2,
       to[j] = w2.row[k] != nullptr ? w2.scale[k] * w2.row[k][j] : T(0);
   }
   return whole;
-}
-
-// Largest difference of a tensor, relative to the tensor's largest entry; the worst of them.
-template <class T>
-double worst(const ParameterLayout& layout, const std::vector<T>& a, const std::vector<T>& b) {
-  double all = 0.0;
-  for (const Tensor& t : layout.tensors()) {
-    double difference = 0.0, size = 1e-300;
-    for (std::int64_t i = t.offset; i < t.offset + t.rows * t.columns; ++i) {
-      const auto at = static_cast<std::size_t>(i);
-      difference = std::max(difference, std::abs(static_cast<double>(a[at]) - static_cast<double>(b[at])));
-      size = std::max(size, std::abs(static_cast<double>(b[at])));
-    }
-    all = std::max(all, difference / size);
-  }
-  return all;
 }
 
 struct Kernels {

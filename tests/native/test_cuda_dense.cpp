@@ -11,26 +11,20 @@
 #include "cuda/dense/dense_pass.hpp"
 #include "host_launcher.hpp"
 #include "reference/reference.hpp"
+#include "vectors.hpp"
 
 namespace {
 
 using namespace pn;
 using namespace pn::cuda;
+using pn::test::draws;
 using pn::test::HostLauncher;
+using pn::test::widened;
+using pn::test::worst;
 
 NetworkShape network(std::int64_t d, std::int64_t width, int layers, Activation activation) {
   return {d, d, width, false, layers, activation};
 }
-
-template <class T>
-std::vector<T> draws(std::uint64_t seed, std::int64_t count, double limit) {
-  std::vector<T> values(static_cast<std::size_t>(count));
-  uniform({seed, Purpose::data, 0, 0}, 0, count, values.data());
-  for (T& v : values) v = static_cast<T>(limit) * (T(2) * v - T(1));
-  return values;
-}
-
-std::vector<double> widened(const auto& values) { return {values.begin(), values.end()}; }
 
 // A network with units of layer 2 of all three classes.
 template <class T>
@@ -56,22 +50,6 @@ struct Problem {
   std::int64_t n;
   std::vector<T> x, y, p;
 };
-
-// Largest difference of a tensor, relative to the tensor's largest entry; the worst of them.
-template <class T>
-double worst(const ParameterLayout& layout, const std::vector<T>& got, const std::vector<double>& want) {
-  double all = 0.0;
-  for (const Tensor& t : layout.tensors()) {
-    double difference = 0.0, size = 1e-300;
-    for (std::int64_t i = t.offset; i < t.offset + t.rows * t.columns; ++i) {
-      const auto at = static_cast<std::size_t>(i);
-      difference = std::max(difference, std::abs(static_cast<double>(got[at]) - want[at]));
-      size = std::max(size, std::abs(want[at]));
-    }
-    all = std::max(all, difference / size);
-  }
-  return all;
-}
 
 template <class T>
 struct Passed {

@@ -12,24 +12,17 @@
 #include "cuda/dense/dense_run.hpp"
 #include "host_launcher.hpp"
 #include "reference/reference.hpp"
+#include "vectors.hpp"
 
 namespace {
 
 using namespace pn;
 using namespace pn::cuda;
+using pn::test::draws;
 using pn::test::HostLauncher;
+using pn::test::widened;
 
 constexpr PenaltyKind kKinds[] = {PenaltyKind::none, PenaltyKind::l1, PenaltyKind::l2, PenaltyKind::path_norm};
-
-template <class T>
-std::vector<T> draws(std::uint64_t seed, std::int64_t count, double limit) {
-  std::vector<T> values(static_cast<std::size_t>(count));
-  uniform({seed, Purpose::data, 0, 0}, 0, count, values.data());
-  for (T& v : values) v = static_cast<T>(limit) * (T(2) * v - T(1));
-  return values;
-}
-
-std::vector<double> widened(const auto& values) { return {values.begin(), values.end()}; }
 
 double largest_difference(const auto& got, const std::vector<double>& want) {
   double most = 0.0;
