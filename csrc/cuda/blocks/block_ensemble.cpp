@@ -20,20 +20,46 @@ bool piecewise_applies(const NetworkShape& shape) {
 
 std::int64_t steps_of(const EnsembleSettings& s) { return (s.train_rows + s.batch_size - 1) / s.batch_size; }
 
-// False: stop was asked for, and the device has come to rest.
-bool next_lap(const Laps& laps, std::int64_t lap, const Stream& stream, const ShouldStop& stop) {
-  laps.begin(lap, stream.get());
-  if (!stop()) return true;
-  stream.wait();
-  return false;
-}
+// Runs whose state a store holds; how an epoch goes is for others to say.
+template <class T>
+class StoredEnsemble : public DeviceEnsemble<T> {
+ public:
+  std::string_view kernel_name() const override { return settings_.kernel; }
+  void keep_best(const std::vector<std::int64_t>& members) override {
+    const DeviceGuard guard(settings_.device);
+    store_.keep_best(members);
+  }
+  void copy_out(std::int64_t member, MemberArray array, T* out) override {
+    const DeviceGuard guard(settings_.device);
+    store_.copy_out(member, array, out);
+  }
+
+ protected:
+  StoredEnsemble(const EnsembleSettings& settings, const std::vector<MemberSettings<T>>& members)
+      : settings_(settings), piecewise_(settings.kernel == "piecewise_linear"),
+        store_(settings, members, piecewise_, stream_.get()) {}
+
+  // False: stop was asked for, and the device has come to rest.
+  bool next_lap(std::int64_t lap, const ShouldStop& stop) {
+    laps_.begin(lap, stream_.get());
+    if (!stop()) return true;
+    stream_.wait();
+    return false;
+  }
+
+  EnsembleSettings settings_;
+  bool piecewise_;
+  Stream stream_;
+  MemberStore<T> store_;
+  Laps laps_;
+};
 
 // LN with the piecewise-linear kernel: an epoch is one launch.
 template <class T>
-class LocalEnsemble final : public DeviceEnsemble<T> {
+class LocalEnsemble final : public StoredEnsemble<T> {
  public:
   LocalEnsemble(const EnsembleSettings& settings, const std::vector<MemberSettings<T>>& members)
-      : settings_(settings), store_(settings, members, true, stream_.get()), launch_{} {
+      : StoredEnsemble<T>(settings, members), launch_{} {
     launch_.shape = block_shape(settings.shape);
     launch_.inputs = static_cast<std::int32_t>(settings.shape.inputs);
     launch_.members = store_.members();
@@ -45,8 +71,6 @@ class LocalEnsemble final : public DeviceEnsemble<T> {
     launch_.memory = memory_.data();
   }
 
-  std::string_view kernel_name() const override { return settings_.kernel; }
-
   void run_epoch(const std::vector<MemberEpoch>& epochs, std::vector<MemberResult>& results,
                  const ShouldStop& stop) override {
     const DeviceGuard guard(settings_.device);
@@ -54,7 +78,7 @@ class LocalEnsemble final : public DeviceEnsemble<T> {
     const std::int64_t steps = steps_of(settings_), points = settings_.batch_size * settings_.shape.inputs;
     const std::int64_t stretch = std::max<std::int64_t>(1, kLaunchPoints / points);
     for (std::int64_t first = 0; first < steps; first += stretch) {
-      if (!next_lap(laps_, first / stretch, stream_, stop)) return;
+      if (!this->next_lap(first / stretch, stop)) return;
       launch_.steps.first = first;
       launch_.steps.end = std::min(first + stretch, steps);
       launch_.steps.validate = launch_.steps.end == steps;
@@ -62,31 +86,19 @@ class LocalEnsemble final : public DeviceEnsemble<T> {
     }
     store_.end_epoch(results);
   }
-  void keep_best(const std::vector<std::int64_t>& members) override {
-    const DeviceGuard guard(settings_.device);
-    store_.keep_best(members);
-  }
-  void copy_out(std::int64_t member, MemberArray array, T* out) override {
-    const DeviceGuard guard(settings_.device);
-    store_.copy_out(member, array, out);
-  }
 
  private:
-  EnsembleSettings settings_;
-  Stream stream_;
-  MemberStore<T> store_;
+  using StoredEnsemble<T>::settings_, StoredEnsemble<T>::stream_, StoredEnsemble<T>::store_;
   LocalLaunch<T> launch_;
-  Laps laps_;
   DeviceBuffer<char> memory_;
 };
 
 // LCN, and the direct kernels: an epoch is a few graphs of launches.
 template <class T>
-class PhasedEnsemble final : public DeviceEnsemble<T> {
+class PhasedEnsemble final : public StoredEnsemble<T> {
  public:
   PhasedEnsemble(const EnsembleSettings& settings, const std::vector<MemberSettings<T>>& members)
-      : settings_(settings), piecewise_(settings.kernel == "piecewise_linear"),
-        store_(settings, members, piecewise_, stream_.get()), clock_(1),
+      : StoredEnsemble<T>(settings, members), clock_(1),
         view_(step_view<T>(settings.shape, piecewise_, settings.batch_size, settings.train_rows,
                            settings.validation_rows, fast_bytes_here())) {
     memory_ = DeviceBuffer<char>(store_.size() * view_.member_bytes);
@@ -102,8 +114,6 @@ class PhasedEnsemble final : public DeviceEnsemble<T> {
     validation_graph_.capture(stream_.get(), [&] { launch(validation_calls(view_, settings.validation_rows)); });
   }
 
-  std::string_view kernel_name() const override { return settings_.kernel; }
-
   void run_epoch(const std::vector<MemberEpoch>& epochs, std::vector<MemberResult>& results,
                  const ShouldStop& stop) override {
     const DeviceGuard guard(settings_.device);
@@ -111,34 +121,23 @@ class PhasedEnsemble final : public DeviceEnsemble<T> {
     clock_.zero(stream_.get());
     launch({begin_call()});
     for (std::int64_t lap = 0; lap < split_.launches; ++lap) {
-      if (!next_lap(laps_, lap, stream_, stop)) return;
+      if (!this->next_lap(lap, stop)) return;
       steps_graph_.launch(stream_.get());
     }
     validation_graph_.launch(stream_.get());
     store_.end_epoch(results);
   }
-  void keep_best(const std::vector<std::int64_t>& members) override {
-    const DeviceGuard guard(settings_.device);
-    store_.keep_best(members);
-  }
-  void copy_out(std::int64_t member, MemberArray array, T* out) override {
-    const DeviceGuard guard(settings_.device);
-    store_.copy_out(member, array, out);
-  }
 
  private:
   void launch(const std::vector<PhaseCall>& calls) const { launch_calls(view_, calls, store_.size(), stream_.get()); }
 
-  EnsembleSettings settings_;
-  bool piecewise_;
-  Stream stream_;
-  MemberStore<T> store_;
+  using StoredEnsemble<T>::settings_, StoredEnsemble<T>::piecewise_, StoredEnsemble<T>::stream_,
+      StoredEnsemble<T>::store_;
   DeviceBuffer<std::int64_t> clock_;
   StepView<T> view_;
   StepSplit split_{};
   DeviceBuffer<char> memory_;
   Graph steps_graph_, validation_graph_;
-  Laps laps_;
 };
 
 void require(bool good, const std::string& message) {
