@@ -3,6 +3,14 @@
 Of the direct kernel and of the one that "auto" takes, on one thread, from the parameters after two epochs of the
 protocol. Valgrind knows AVX2 and not AVX-512, so pyneedle's level and the BLAS's are AVX2's. Needs valgrind and a C++
 compiler.
+
+Then of the optimiser alone ("Adam" among --networks), on all parameters of GN: the penalty's gradient added in a pass
+of its own, then Adam, against the one pass of training. The separate pass is the package's own gradient of the
+penalties, compiled for AVX2; its path norm sums in float64. "vectors apart" is the pass of training where the path
+norm's vectors do not come out of the step before, but of a pass of their own in float32. "in training" is the same pass
+within a training step of the active kernel, which passes over no row of W2 that cannot change (moments start at zero
+here, so that units that are dead at the start rest from the first step on). Bytes are per parameter:
+what each pass over the arrays reads and writes of W2, which has nearly all of the parameters.
 """
 
 import argparse
@@ -29,60 +37,127 @@ CASES = [
     ("GN", 20, "path-norm"),
 ]
 NETWORKS = {"LN": pn.LocalNetwork, "LCN": pn.LocallyConnectedNetwork, "GN": pn.GlobalNetwork}
+PENALTIES = {"none": None, "l1": pn.L1(1e-5), "l2": pn.L2(1e-5), "path-norm": pn.PathNorm(1e-5)}
 WARM, COUNTED = 2, 2  # steps
+ADAM_D = 20
+# Bytes per parameter. Adam reads p, m, v and the gradient and writes the first three; a penalty's gradient by itself
+# reads p and the gradient and writes it, and the path norm's vectors read p before that.
+ADAM_BYTES = 28
+SEPARATE_BYTES = {"none": 28, "l1": 40, "l2": 40, "path-norm": 44}
+VECTORS_BYTES = 32
+STEP = "counted_step"
+PASS = "pn::cpu::AdamPass<float>::step(*"
 
 
 def build(folder: Path) -> Path:
-    """The program count_steps, from this checkout."""
+    """The folder of the programs of bench/native, from this checkout."""
     top = Path(__file__).parents[1]
-    options = ["-DPYNEEDLE_NATIVE_BENCH=ON", "-DCMAKE_BUILD_TYPE=Release", f"-DPython_EXECUTABLE={sys.executable}"]
+    options = ["-DPYNEEDLE_NATIVE_BENCH=ON", "-DPYNEEDLE_CUDA=off", "-DCMAKE_BUILD_TYPE=Release"]
+    options.append(f"-DPython_EXECUTABLE={sys.executable}")
     subprocess.run(["cmake", "-S", top, "-B", folder, *options], check=True, stdout=subprocess.DEVNULL)
     subprocess.run(["cmake", "--build", folder, "--parallel", "2"], check=True, stdout=subprocess.DEVNULL)
-    return folder / "bench" / "native" / "count_steps"
+    return folder / "bench" / "native"
 
 
-def per_step(program: Path, arguments: list[str], parameters: Path) -> float:
-    """Instructions of one step."""
-    valgrind = ["valgrind", "--tool=callgrind", "--collect-atstart=no", "--toggle-collect=counted_step"]
-    steps = [*arguments, str(WARM), str(COUNTED), str(parameters), _blas.find()]
+def count(command: list[str], function: str) -> int:
+    """Instructions of all calls of `function`, which must not call itself."""
+    valgrind = ["valgrind", "--tool=callgrind", "--collect-atstart=no", f"--toggle-collect={function}"]
     done = subprocess.run(
-        [*valgrind, "--callgrind-out-file=/dev/null", str(program), *steps],
+        [*valgrind, "--callgrind-out-file=/dev/null", *command],
         capture_output=True,
         text=True,
         check=True,
         env={**os.environ, "PYNEEDLE_ISA": "avx2", "OPENBLAS_CORETYPE": "Haswell"},
     )
     found = re.search(r"Collected\s*:\s*(\d+)", done.stderr)
-    if found is None:
-        raise RuntimeError(f"callgrind printed no count: {done.stderr}")
-    return int(found[1]) / COUNTED
+    if found is None or int(found[1]) == 0:
+        raise RuntimeError(f"callgrind counted nothing: {done.stderr}")
+    return int(found[1])
+
+
+class Counter:
+    """The programs, and parameters that they start from."""
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self._programs, self._start = programs, folder / "parameters"
+
+    def train(self, network: str, d: int, penalty: str) -> None:
+        """Start from where two epochs of the protocol lead."""
+        net = NETWORKS[network](d=d)
+        fit = pn.train(net, pn.make_dataset("square", d, 100_000), 2, penalty=PENALTIES[penalty])
+        self._start.write_bytes(b"".join(value.tobytes() for value in fit.last_parameters.values()))
+
+    def _steps(self, kernel: str, network: str, d: int, penalty: str, counted: int, function: str) -> int:
+        numbers = [str(WARM), str(counted), str(self._start), _blas.find()]
+        return count([str(self._programs / "count_steps"), kernel, network, str(d), penalty, *numbers], function)
+
+    def step(self, kernel: str, network: str, d: int, penalty: str) -> float:
+        """Of a training step."""
+        return self._steps(kernel, network, d, penalty, COUNTED, STEP) / COUNTED
+
+    def adam_in_training(self, network: str, d: int, penalty: str) -> float:
+        """Of the optimiser's part of such a step of the active kernel."""
+        # The profiler knows the function by its name alone, so it counts the warm steps, too.
+        few, many = (self._steps("active", network, d, penalty, counted, PASS) for counted in (1, 1 + COUNTED))
+        return (many - few) / COUNTED
+
+    def adam(self, way: str, d: int, penalty: str) -> float:
+        """Of the optimiser's step on GN alone; the ways are those of count_adam."""
+        numbers = [str(COUNTED), str(self._start)]
+        return count([str(self._programs / "count_adam"), way, "GN", str(d), penalty, *numbers], STEP) / COUNTED
+
+
+def print_steps(counter: Counter, networks: list[str]) -> None:
+    """The direct kernel against the one that "auto" takes."""
+    print("| network | penalty | direct | kernel of auto | direct / auto |\n|---|---|---|---|---|", flush=True)
+    for network, d, penalty in [case for case in CASES if case[0] in networks]:
+        counter.train(network, d, penalty)
+        kernels = ("direct", NETWORKS[network](d=d).kernels[0])
+        direct, auto = (counter.step(kernel, network, d, penalty) for kernel in kernels)
+        print(
+            f"| {network} d={d} | {penalty} | {direct / 1e6:.4g} M | {kernels[1]} {auto / 1e6:.4g} M "
+            f"| {direct / auto:.3g} |",
+            flush=True,
+        )
+
+
+def print_adam(counter: Counter) -> None:
+    """Separate passes against the one pass."""
+    print("| optimiser | separate passes | vectors apart | one pass | separate / one | in training, active |")
+    print("|---|---|---|---|---|---|", flush=True)
+    for penalty in PENALTIES:
+        counter.train("GN", ADAM_D, penalty)
+        separate, one = (counter.adam(way, ADAM_D, penalty) for way in ("separate", "one"))
+        vectors = ""
+        if penalty == "path-norm":
+            vectors = f"{counter.adam('vectors', ADAM_D, penalty) / 1e6:.4g} M, {VECTORS_BYTES} B"
+        within = counter.adam_in_training("GN", ADAM_D, penalty)
+        print(
+            f"| Adam with {penalty}, GN d={ADAM_D} | {separate / 1e6:.4g} M, {SEPARATE_BYTES[penalty]} B | {vectors} "
+            f"| {one / 1e6:.4g} M, {ADAM_BYTES} B | {separate / one:.3g} | {within / 1e6:.4g} M |",
+            flush=True,
+        )
 
 
 def main() -> None:
-    """Print a Markdown table."""
+    """Print Markdown tables."""
     parser = argparse.ArgumentParser(prog="python -m bench.instructions", description=__doc__)
-    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
+    choices = [*NETWORKS, "Adam"]
+    parser.add_argument("--networks", nargs="+", choices=choices, default=choices, help="default: all")
     chosen = parser.parse_args().networks
     for tool in ("valgrind", "cmake"):
         if shutil.which(tool) is None:
             sys.exit(f"{tool} is not installed")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        program = build(folder / "build")
-        print("| network | penalty | direct | kernel of auto | direct / auto |\n|---|---|---|---|---|", flush=True)
-        for network, d, penalty in [case for case in CASES if case[0] in chosen]:
-            net = NETWORKS[network](d=d)
-            cost = pn.PathNorm(1e-5) if penalty == "path-norm" else None
-            fit = pn.train(net, pn.make_dataset("square", d, 100_000), 2, penalty=cost)
-            start = folder / "parameters"
-            start.write_bytes(b"".join(value.tobytes() for value in fit.last_parameters.values()))
-            kernels = ("direct", net.kernels[0])
-            direct, auto = (per_step(program, [kernel, network, str(d), penalty], start) for kernel in kernels)
-            print(
-                f"| {network} d={d} | {penalty} | {direct / 1e6:.4g} M | {kernels[1]} {auto / 1e6:.4g} M "
-                f"| {direct / auto:.3g} |",
-                flush=True,
-            )
+        counter = Counter(build(folder / "build"), folder)
+        networks = [network for network in chosen if network in NETWORKS]
+        if networks:
+            print_steps(counter, networks)
+        if "Adam" in chosen:
+            if networks:
+                print()
+            print_adam(counter)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,11 @@ from pyneedle.benchmark import (
     PyneedleSide,
     Ratio,
     Truth,
+    clear_of_kinks,
     first_step,
     in_turns,
     make_problem,
+    near_kinks,
     network_of,
 )
 from pyneedle.benchmark import _truth as truth
@@ -100,6 +102,39 @@ def test_a_wrong_side_is_found():
             return float("nan"), super().loss_and_grad()[1]
 
     assert not Truth.of(problem).compare(NotANumber(problem, "auto", 1)).good
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_rows_near_a_kink_leave_the_first_batch(network):
+    """The numbers of a kink put on two rows, one unit of each hidden layer."""
+    problem = make_problem(network, 3, 7, 33, 12, 50)
+    assert not near_kinks(problem, problem.train_x[:33]).any()  # else the draw of this test says nothing
+    p = {k: v.copy() for k, v in problem.initial.items()}
+    first = {"GN": (2,), "LN": (2,), "LCN": (1, 2)}[network]
+    weights, inputs = (p["w1"][2], problem.train_x[5]) if network == "GN" else (p["w1"][first], problem.train_x[5, 1])
+    p["b1"][first] = -np.sum(weights.astype(np.float64) * inputs) * (1 + 1e-7)
+    kinked = problem.starting_from(p)
+    near = near_kinks(kinked, kinked.train_x)
+    assert near[5]
+    assert near.sum() <= 3
+    cleared = clear_of_kinks(kinked)
+    assert not near_kinks(cleared, cleared.train_x[:33]).any()
+    assert cleared.initial is kinked.initial
+    moved = np.flatnonzero((cleared.train_x != kinked.train_x).any(axis=1))
+    assert moved[0] == 5
+    assert len(moved) == 2
+    np.testing.assert_array_equal(cleared.train_x[moved], kinked.train_x[moved[::-1]])
+    np.testing.assert_array_equal(cleared.train_y[moved], kinked.train_y[moved[::-1]])
+    tanh = replace(kinked, activation="tanh")
+    assert clear_of_kinks(tanh) is tanh
+
+
+def test_a_row_near_a_kink_of_layer_2_is_found():
+    problem = make_problem("GN", 3, 7, 33, 12, 50)
+    h1 = np.maximum(problem.train_x[4].astype(np.float64) @ problem.initial["w1"].astype(np.float64).T, 0.0)
+    p = {k: v.copy() for k, v in problem.initial.items()}
+    p["b2"][3] = -h1 @ p["w2"][3].astype(np.float64)
+    assert near_kinks(problem.starting_from(p), problem.train_x[:33]).tolist() == [i == 4 for i in range(33)]
 
 
 def test_first_step_is_the_first_of_training():

@@ -4,7 +4,7 @@
 // out.
 #include <cstdint>
 #include <cstdlib>
-#include <fstream>
+#include <exception>
 #include <iostream>
 #include <numeric>
 #include <string>
@@ -13,23 +13,13 @@
 #include "core/random.hpp"
 #include "cpu/blas.hpp"
 #include "cpu/engine.hpp"
-
-namespace {
-
-constexpr std::int64_t kBatch = 800, kWidthPerInput = 50;
-
-pn::NetworkShape shape_of(const std::string& network, std::int64_t d) {
-  const bool global = network == "GN";
-  return {d, global ? d : 1, global ? d * kWidthPerInput : kWidthPerInput, network == "LN", 2, pn::Activation::relu};
-}
-
-}  // namespace
+#include "protocol.hpp"
 
 extern "C" __attribute__((noinline)) void counted_step(pn::Engine& engine, std::int64_t t) {
   engine.step((t - 1) * kBatch, kBatch, t);
 }
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   if (argc != 9) {
     std::cerr << "usage: count_steps KERNEL NETWORK D PENALTY WARM COUNTED PARAMETERS BLAS\n";
     return 2;
@@ -38,12 +28,7 @@ int main(int argc, char** argv) {
   const std::int64_t d = std::atoll(argv[3]), warm = std::atoll(argv[5]), counted = std::atoll(argv[6]);
   const pn::NetworkShape shape = shape_of(argv[2], d);
   const std::int64_t size = pn::parameter_layout(shape).size, rows = (warm + counted) * kBatch;
-  std::vector<float> parameters(static_cast<std::size_t>(size));
-  std::ifstream file(argv[7], std::ios::binary);
-  if (!file.read(reinterpret_cast<char*>(parameters.data()), size * 4)) {
-    std::cerr << argv[7] << " must hold " << size << " float32 numbers\n";
-    return 1;
-  }
+  const std::vector<float> parameters = read_parameters(argv[7], size);
   pn::cpu::blas::load(argv[8]);
   std::vector<float> x(static_cast<std::size_t>(rows * d)), y(static_cast<std::size_t>(rows));
   pn::uniform({5, pn::Purpose::data, 0, 0}, 0, rows * d, x.data());
@@ -63,4 +48,7 @@ int main(int argc, char** argv) {
   for (std::int64_t t = 1; t <= warm; ++t) engine.step((t - 1) * kBatch, kBatch, t);
   for (std::int64_t t = warm + 1; t <= warm + counted; ++t) counted_step(engine, t);
   return 0;
+} catch (const std::exception& error) {
+  std::cerr << error.what() << "\n";
+  return 1;
 }

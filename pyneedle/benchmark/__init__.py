@@ -7,6 +7,7 @@ asked for.
 from ._compare import Comparison, DisagreementError, compare
 from ._equality import Agreement, Truth
 from ._jax import JaxTrainer
+from ._kinks import clear_of_kinks, near_kinks
 from ._machine import busy, cores, describe
 from ._peer import Peer, Trainer, missing, module
 from ._problem import NETWORKS, PENALTIES, WEIGHTS, Array, NetworkName, Parameters, PenaltyName, Problem, make_problem
@@ -42,6 +43,7 @@ __all__ = [
     "What",
     "after_one_epoch",
     "busy",
+    "clear_of_kinks",
     "compare",
     "comparison_table",
     "cores",
@@ -53,6 +55,7 @@ __all__ = [
     "make_problem",
     "missing",
     "module",
+    "near_kinks",
     "network_of",
     "penalty_of",
     "quick",

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ._equality import STEPS, Truth
+from ._kinks import clear_of_kinks
 from ._peer import Peer, Trainer
 from ._problem import Problem
 from ._side import PyneedleClock, PyneedleSide, What, after_one_epoch, network_of
@@ -80,7 +81,8 @@ def compare(
     Parameters
     ----------
     problem : Problem
-        With initial parameters of the protocol.
+        With initial parameters of the protocol. Training rows on which rounding decides the side of a kink are first
+        moved out of the batch whose gradient is compared (`clear_of_kinks`).
     peers : sequence of Peer
         Those that cannot run are skipped with a line that says why.
     kernels : sequence of str
@@ -105,6 +107,7 @@ def compare(
         Where a side's loss, gradient or ten steps are not those of the float64 truth.
     """
     say(f"{problem.label}: checking that all sides compute the same")
+    problem = clear_of_kinks(problem)
     truth = Truth.of(problem)
     warm = after_one_epoch(problem, threads)
     skipped: dict[str, str] = {}

@@ -75,6 +75,21 @@ def forward(problem: Problem, parameters: Parameters, x: Array) -> Array:
     return _forward(problem, s, x.astype(np.float64))[3]
 
 
+def pre_activations(problem: Problem, parameters: Parameters, x: Array) -> list[tuple[Array, Array, int]]:
+    """Of each hidden layer in float64: z, the root of the summed squares of its terms, and how many terms it has.
+
+    Both arrays are (blocks, n, width); the bias is a term.
+    """
+    s = _stacked(problem, {k: v.astype(np.float64) for k, v in parameters.items()})
+    inputs, h1, _, _ = _forward(problem, s, x.astype(np.float64))
+    found = []
+    for h, w, b in ((inputs, s["w1"], s["b1"]), (h1, s["w2"], s["b2"])):
+        z = h @ w.transpose(0, 2, 1) + b[:, None, :]
+        squares = (h * h) @ (w * w).transpose(0, 2, 1) + (b * b)[:, None, :]
+        found.append((z, np.sqrt(squares), w.shape[2] + 1))
+    return found
+
+
 def loss_and_grad(problem: Problem, parameters: Parameters, x: Array, y: Array) -> tuple[float, Parameters]:
     """Mean squared error plus penalty on the rows x, and its gradient, in float64."""
     p = {k: v.astype(np.float64) for k, v in parameters.items()}
