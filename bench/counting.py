@@ -76,6 +76,11 @@ def _forward_operations(p: Problem, _: int) -> float:
     return _points(p) * (2.0 * p.alpha**2 + 6.0 * p.alpha)
 
 
+def _piecewise_forward(p: Problem, _: int) -> float:
+    a = float(p.alpha)
+    return 2.0 * _points(p) + _tables(p) * (2.0 * a * a + 6.0 * a + a * np.log2(max(a, 2.0)))
+
+
 def _forward_bytes(p: Problem, n: int) -> float:
     return 4.0 * (_points(p) + p.batch + n)
 
@@ -97,6 +102,11 @@ STEP: dict[tuple[str, str], Counts] = {
 FORWARD = Counts(
     _forward_operations, _forward_bytes, "B d (2 a^2 + 6 a), dense B (2 H^2 + 2 d H + 4 H); 4 (B d + B + P)"
 )
+PIECEWISE_FORWARD = Counts(
+    _piecewise_forward,
+    _forward_bytes,
+    "2 B d + tables (2 a^2 + 6 a + a log2 a), one table for LN, d for LCN; 4 (B d + B + P)",
+)
 ADAM = Counts(
     lambda _, n: _adam_operations(n),
     lambda _, n: _adam_bytes(n),
@@ -107,3 +117,8 @@ ADAM = Counts(
 def of_step(network: str, kernel: str) -> Counts | None:
     """The formulas of a training step; None for a kernel that has none here."""
     return STEP.get(("dense" if network == "GN" else "block", kernel))
+
+
+def of_forward(kernel: str) -> Counts:
+    """The formulas of a forward pass; what a kernel spares of the dense products counts as done."""
+    return PIECEWISE_FORWARD if kernel == "piecewise_linear" else FORWARD

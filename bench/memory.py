@@ -14,10 +14,10 @@ import argparse
 import ctypes
 import gc
 import json
-import multiprocessing
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -176,12 +176,29 @@ def measured_growth(case: Case, side: str, epochs: int) -> int:
     return peak_growth(_train(side, case.problem(), epochs))
 
 
+# The checkout comes last on the path: there pyneedle/ may be sources without the compiled module.
+CHILD = """
+import sys
+sys.path.append(sys.argv[1])
+from bench.memory import Case, measured_growth
+network, d, batches, side, epochs = sys.argv[2:]
+print(measured_growth(Case(network, int(d), int(batches)), side, int(epochs)))
+"""
+
+
+def growth_in_a_child(case: Case, side: str, epochs: int) -> int:
+    """`measured_growth` in a process of its own."""
+    arguments = [str(Path(__file__).parents[1]), case.network, str(case.d), str(case.batches), side, str(epochs)]
+    with tempfile.TemporaryDirectory() as folder:  # -c puts the working directory on the path
+        done = subprocess.run(
+            [sys.executable, "-c", CHILD, *arguments], cwd=folder, stdout=subprocess.PIPE, text=True, check=True
+        )
+    return int(done.stdout.split()[-1])
+
+
 def measure(case: Case, side: str, epochs: Sequence[int] = EPOCHS) -> Measured:
     """A process for each number of epochs."""
-    growth = {}
-    for count in epochs:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            growth[count] = pool.submit(measured_growth, case, side, count).result()
+    growth = {count: growth_in_a_child(case, side, count) for count in epochs}
     return Measured(case.network, case.d, side, Sizes.of(case.problem()), growth)
 
 
