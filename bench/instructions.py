@@ -8,8 +8,9 @@ Then of the optimiser alone ("Adam" among --networks), on all parameters of GN: 
 of its own, then Adam, against the one pass of training. The separate pass is the package's own gradient of the
 penalties, compiled for AVX2; its path norm sums in float64. "vectors apart" is the pass of training where the path
 norm's vectors do not come out of the step before, but of a pass of their own in float32. "in training" is the same pass
-within a training step of the active kernel, which passes over no row of W2 that cannot change (moments start at zero
-here, so that units that are dead at the start rest from the first step on). Bytes are per parameter:
+within a training step of the active kernel: it leaves out rows of W2 that cannot change (moments start at zero here, so
+that without a penalty units that are dead at the start rest from the first step on), and computes certificates of the
+rows that do. Bytes are per parameter:
 what each pass over the arrays reads and writes of W2, which has nearly all of the parameters.
 """
 
@@ -123,7 +124,9 @@ def print_steps(counter: Counter, networks: list[str]) -> None:
 
 def print_adam(counter: Counter) -> None:
     """Separate passes against the one pass."""
-    print("| optimiser | separate passes | vectors apart | one pass | separate / one | in training, active |")
+    print(
+        "| optimiser | separate passes | vectors apart | one pass | separate / one | in training, with certificates |"
+    )
     print("|---|---|---|---|---|---|", flush=True)
     for penalty in PENALTIES:
         counter.train("GN", ADAM_D, penalty)

@@ -1,11 +1,12 @@
 """The peers and the truth they are checked against; part of `pytest bench/` (not of --benchmark-only)."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from bench import ceilings, compare, counting, goals
+from bench import ceilings, compare, counting, goals, roofline
 from bench.baselines import all_peers
 from pyneedle.benchmark import (
     Comparison,
@@ -207,6 +208,26 @@ def test_formulas_count_what_a_hand_counts():
     # 10 points; 3 products of 2 * 100, 14 * 10 for the rest; Adam 12 of 140 parameters
     assert counts.operations(problem, 140) == 10 * (600 + 140) + 12 * 140
     assert counts.bytes(problem, 140) == 4 * (10 + 5) + 28 * 140
+    # one table of 2 * 100 + 6 * 10 and a sort of ten hinges
+    table = 260 + 10 * np.log2(10)
+    assert counting.of_forward("piecewise_linear").operations(problem, 140) == pytest.approx(2 * 10 + table)
+    assert counting.of_forward("direct").operations(problem, 140) == 10 * (200 + 60)
+
+
+def test_roofline_has_a_line_for_every_kernel_and_penalty(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(ceilings, "COPY_FLOATS", 1 << 16)
+    monkeypatch.setattr(ceilings, "GEMM_SIZE", 64)
+    file = tmp_path / "roofline.json"
+    options = ["--quick", "--networks", "LN", "GN", "--d", "2", "--budget", "0.001", "--json", str(file)]
+    assert roofline.main(options) == 0
+    found = json.loads(file.read_text(encoding="utf-8"))["lines"]
+    passes = ("step", "forward")
+    expected = {f"LN d=2: {what}, {kernel}" for what in passes for kernel in ("piecewise_linear", "direct")}
+    expected |= {f"GN d=2: {what}, {kernel}" for what in passes for kernel in ("active", "direct")}
+    expected |= {f"GN d=2: Adam, penalty {penalty}" for penalty in PENALTIES}
+    assert {line["name"] for line in found} == expected
+    assert all(line["seconds"] > 0.0 for line in found)
+    assert "| GN d=2: Adam, penalty l1 |" in capsys.readouterr().out
 
 
 def test_ceilings_are_positive(monkeypatch):
