@@ -22,7 +22,7 @@ from pyneedle._networks import (
 from pyneedle._optimizers import Adam
 from pyneedle._penalties import BY_KIND, L1, L2, PathNorm, Penalty
 from pyneedle._training import Run, batch_size
-from pyneedle.sweep._data_file import OWN_TARGET, DataFile
+from pyneedle.sweep._data_file import DRAWING, OWN_TARGET, DataFile
 
 NETWORK_NAMES = ("GN", "LCN", "LN")
 OPTIMIZER_KEYS = tuple(f.name for f in fields(Adam))
@@ -165,9 +165,9 @@ class Cell:
             _checks.choice("target", self.target, _datasets.TARGET_NAMES)
             return
         if self.target != OWN_TARGET:
-            raise ValueError(f"target must not be given beside data, whose y is the target, got {self.target!r}")
+            raise ValueError(f"target must not be given beside data, {DRAWING['target']}, got {self.target!r}")
         if self.data_seed != 0:
-            raise ValueError(f"data_seed must not be given beside data, which are not drawn, got {self.data_seed}")
+            raise ValueError(f"data_seed must not be given beside data, {DRAWING['data_seed']}, got {self.data_seed}")
         if self.d != data.d:
             raise ValueError(f"d must be {data.d}, the columns of x in {data.path!r}, or be left out, got {self.d}")
         if self.n_samples > data.n_samples:

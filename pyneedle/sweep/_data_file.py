@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pyneedle import _datasets
+from pyneedle import _checks, _datasets
 from pyneedle._checks import Array
 from pyneedle._datasets import Dataset, Sort
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # What tables call the target of own data.
 OWN_TARGET = "data"
+# Settings of drawn data, which say nothing about own ones, and why.
+DRAWING = {"target": "whose y is the target", "data_seed": "which are not drawn"}
 
 _WANTED = "data must be an .npz file with arrays x (n, d) and y (n,), got"
 _NAMES = ("x", "y")
@@ -159,6 +161,8 @@ def _load(path: str) -> list[Array]:
 def _member(file: Any, name: str) -> Array:
     if name not in file.files:
         raise _RefusedError(f"it has no array {name}, only {', '.join(file.files) or 'nothing'}")
+    size = sum(file.zip.getinfo(member).file_size for member in file.zip.namelist() if member in (name, f"{name}.npy"))
+    _checks.memory(size, np.dtype(np.uint8), f"array {name} of an .npz file")
     try:
         array = file[name]
     except ValueError as error:  # objects, which only unpickling would make

@@ -10,15 +10,13 @@ from pyneedle import _penalties
 from pyneedle._optimizers import Adam
 from pyneedle._penalties import L1, L2, PathNorm, Penalty
 from pyneedle.sweep._cell import OPTIMIZER_KEYS, Cell
-from pyneedle.sweep._data_file import read_data
+from pyneedle.sweep._data_file import DRAWING, read_data
 
 Axes = dict[str, list[Any]]
 
 CELL_KEYS = tuple(f.name for f in fields(Cell))
 # "optimizer" takes whole Adams; the settings may be given on their own instead.
 KEYS = (*CELL_KEYS, *OPTIMIZER_KEYS)
-# How data are drawn says nothing about own ones.
-_DRAWING_KEYS = ("target", "data_seed")
 
 
 def check_keys(given: Iterable[object], known: Sequence[str], what: str = "") -> None:
@@ -40,9 +38,9 @@ def make_axes(settings: Mapping[str, object]) -> Axes:
     for key in ("network",) if "data" in settings else ("network", "d"):
         if key not in settings:
             raise TypeError(f"{key} must be given: a value, or several values for a grid")
-    for key in _DRAWING_KEYS:
+    for key, reason in DRAWING.items():
         if key in settings and "data" in settings:
-            raise TypeError(f"{key} must not be given beside data, which are not drawn")
+            raise TypeError(f"{key} must not be given beside data, {reason}")
     for key in OPTIMIZER_KEYS:
         if key in settings and "optimizer" in settings:
             raise TypeError(f"{key} must not be given beside optimizer, which has a {key} of its own")
@@ -56,7 +54,7 @@ def make_axes(settings: Mapping[str, object]) -> Axes:
 
 def axes_of(cell: Cell) -> Axes:
     """The grid of one cell; what does not apply to its data is left out."""
-    without = ("data",) if cell.data is None else _DRAWING_KEYS
+    without = ("data",) if cell.data is None else DRAWING
     return {key: [getattr(cell, key)] for key in CELL_KEYS if key not in without}
 
 
