@@ -33,8 +33,8 @@ def test_the_hash_is_that_of_every_version(tmp_path):
     assert "data" not in tiny().cells[0].content
 
 
-SHA256 = "?"
-CELL = "?"
+SHA256 = "f0fdf1994dc2b2deae15ab98094428c80b60bda2cbff81563ff513a32a37132b"
+CELL = "6e33eb15c5abb4ea6c9c19103618ab39"
 
 
 def test_a_large_file_is_hashed_in_parts(tmp_path):
@@ -124,7 +124,7 @@ def test_numbers_beyond_float32(tmp_path):
     for name, values in (("x.npz", (with_value(x, (7, 1), -1e39), y)), ("y.npz", (x, with_value(y, 7, 4e39)))):
         file = write(tmp_path / name, *values)
         with pytest.raises(
-            ValueError, match=rf"data must fit dtype float32, got '.*{name}' with numbers up to 1\.\d*e\+39"
+            ValueError, match=rf"data must fit dtype float32, got '.*{name}' with numbers up to 1[.\d]*e\+39"
         ):
             own(file)
         assert np.isfinite(own(file, dtype="float64").cells[0].make_dataset().train.y).all()
