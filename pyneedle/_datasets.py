@@ -128,19 +128,11 @@ class Dataset:
             be empty.
         """
         kind = _checks.float_dtype("dtype", dtype)
-        rows, values = _real_array("x", x), _real_array("y", y)
-        if rows.ndim != 2 or rows.shape[1] == 0:
-            raise ValueError(f"x must have shape (n, d) with d at least 1, got {_checks.shape_text(rows.shape)}")
+        rows, values = checked_arrays(x, y, split)
         n, d = rows.shape
-        if values.shape != (n,):
-            raise ValueError(f"y must have shape ({n},) to match the rows of x, got {_checks.shape_text(values.shape)}")
-        _checks.integer("d", d)
-        _checks.integer("the number of rows", n)
-        counts = split_counts(n, split, "the number of rows of x")
+        counts = split_counts(n, split)
         if not isinstance(target, str):
             raise TypeError(f"target must be a name for the target, got {target!r}")
-        _checks.finite("x", rows)
-        _checks.finite("y", values)
         # A value beyond float32 is reported just below.
         with np.errstate(over="ignore", under="ignore"):
             x_copy = np.array(rows, kind, order="C")
@@ -148,6 +140,22 @@ class Dataset:
         _checks.finite(f"x as {kind}", x_copy)
         _checks.finite(f"y as {kind}", y_copy)
         return _assemble(x_copy, y_copy, counts, target, None, "none")
+
+
+def checked_arrays(x: ArrayLike, y: ArrayLike, split: tuple[float, float, float] = PAPER_SPLIT) -> tuple[Array, Array]:
+    """Return x (n, d) and y (n,): real and finite, with rows for every split; TypeError, ValueError else."""
+    rows, values = _real_array("x", x), _real_array("y", y)
+    if rows.ndim != 2 or rows.shape[1] == 0:
+        raise ValueError(f"x must have shape (n, d) with d at least 1, got {_checks.shape_text(rows.shape)}")
+    n, d = rows.shape
+    if values.shape != (n,):
+        raise ValueError(f"y must have shape ({n},) to match the rows of x, got {_checks.shape_text(values.shape)}")
+    _checks.integer("d", d)
+    _checks.integer("the number of rows", n)
+    split_counts(n, split, "the number of rows of x")
+    _checks.finite("x", rows)
+    _checks.finite("y", values)
+    return rows, values
 
 
 def _real_array(name: str, value: ArrayLike) -> Array:
@@ -202,7 +210,8 @@ def _assemble(x: Array, y: Array, counts: tuple[int, int, int], target: str, see
     )
 
 
-def _sorted_rows(x: Array, sort: Sort) -> Array:
+def sorted_rows(x: Array, sort: Sort) -> Array:
+    """The inputs of each row, sorted; x itself for "none"."""
     if sort == "abs":
         return np.take_along_axis(x, np.argsort(np.abs(x), axis=1, kind="stable"), axis=1)
     if sort == "value":
@@ -287,7 +296,7 @@ def make_dataset(
         rows = part.stop - first
         # Element (row n, coordinate i) is draw n * d + i of the stream, however many are drawn.
         u = _native.uniform(seed, "data", 0, first * d, rows * d, _checks.dtype_name(kind))
-        x[part] = _sorted_rows((2 * u - 1).reshape(rows, d), sort)
+        x[part] = sorted_rows((2 * u - 1).reshape(rows, d), sort)
         with np.errstate(over="ignore"):
             y[part] = _evaluate(g, x[part].astype(np.float64), repr(name))
     _checks.finite(f"target {name!r} as {kind}", y)

@@ -87,6 +87,17 @@ def test_sweeps_run_as_printed(tmp_path: Path) -> None:
     assert (tmp_path / "runs.png").stat().st_size > 1000
 
 
+def test_own_data_runs_as_printed(tmp_path: Path) -> None:
+    script = tmp_path / "example.py"
+    script.write_text(
+        f"import pyneedle as pn\n{block('own data')}"
+        "print(list(frame['n_samples']), set(frame['d']), set(frame['data']), set(frame['status']))",
+        encoding="utf-8",
+    )
+    printed = run([sys.executable, "-W", "error", str(script)], tmp_path)
+    assert printed == "[500, 1000, 2000, 500, 1000, 2000] {6} {'measurements.npz'} {'completed'}\n"
+
+
 def test_pictures_and_links_exist() -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", README.read_text(encoding="utf-8")):
         assert (README.parent / target).is_file(), f"README.md links to {target}, which does not exist"

@@ -13,8 +13,8 @@ from pyneedle.cli._errors import BAD_USAGE, bad_usage, fail, failures
 from pyneedle.sweep import read_results, write_csv, write_parquet
 
 _SHOWN = (
-    "network", "target", "d", "n_samples", "penalty", "strength", "repeat", "epochs", "status", "test_mse_original",
-    "path_norm", "best_epoch", "seconds",
+    "network", "target", "data", "d", "n_samples", "penalty", "strength", "repeat", "epochs", "status",
+    "test_mse_original", "path_norm", "best_epoch", "seconds",
 )  # fmt: skip
 _MOST_ROWS = 50
 

@@ -22,6 +22,7 @@ from pyneedle._networks import (
 from pyneedle._optimizers import Adam
 from pyneedle._penalties import BY_KIND, L1, L2, PathNorm, Penalty
 from pyneedle._training import Run, batch_size
+from pyneedle.sweep._data_file import DRAWING, OWN_TARGET, DataFile
 
 NETWORK_NAMES = ("GN", "LCN", "LN")
 OPTIMIZER_KEYS = tuple(f.name for f in fields(Adam))
@@ -33,6 +34,9 @@ _CONTENT_VERSION = 1
 _LARGEST_SEED = 2**63 - 1
 _HASH_DIGITS = 32
 _ADAM = Adam()
+# What is not given of these follows from the data: drawn ones have defaults, own ones say it themselves.
+_BY_DATA: Any = ...
+_DRAWN: dict[str, object] = {"target": "square", "n_samples": 100_000, "sort": "abs", "data_seed": 0}
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 _KERNELS = ("auto", "direct", "piecewise_linear", "active", "reference", *_device.tf32_kernels(["direct", "active"]))
 
@@ -46,9 +50,11 @@ class Cell:
     network : {"GN", "LCN", "LN"}
         Global, locally connected or local.
     d : int
-        Number of inputs.
+        Number of inputs. Default: that of own data; it must be given where data are drawn.
     target : {"square", "quartic", "cosine"}
-        g of the target sum_i g(x_i).
+        g of the target sum_i g(x_i). Default: "square". With own data it is "data" and can't be chosen.
+    data : DataFile, optional
+        Own data instead of drawn ones. The hash covers the numbers in the file, not where it lies.
     alpha : int
         Nodes per input in each hidden layer.
     hidden_layers : {1, 2}
@@ -58,11 +64,12 @@ class Cell:
     block_in : int
         Inputs per block of an LN or LCN; 1 for a GN.
     n_samples : int
-        Rows of the data set, all three splits together.
+        Rows of the data set, all three splits together. Default: 100,000, or all rows of own data, of which fewer
+        are the first ones.
     sort : {"abs", "value", "none"}
-        How the inputs of each row are sorted.
+        How the inputs of each row are sorted. Default: "abs" where data are drawn; "none", as they are, for own data.
     data_seed : int
-        Of the data, 0 <= seed < 2^63.
+        Of drawn data, 0 <= seed < 2^63. Default: 0.
     batch : "ratio" or int
         Rows of a step: the paper's share of the samples, or a number of rows.
     penalty : L1, L2, PathNorm or None
@@ -91,15 +98,16 @@ class Cell:
     """
 
     network: NetworkName
-    d: int
-    target: str = "square"
+    d: int = _BY_DATA
+    target: str = _BY_DATA
+    data: DataFile | None = None
     alpha: int = 50
     hidden_layers: int = 2
     activation: Activation = "relu"
     block_in: int = 1
-    n_samples: int = 100_000
-    sort: Sort = "abs"
-    data_seed: int = 0
+    n_samples: int = _BY_DATA
+    sort: Sort = _BY_DATA
+    data_seed: int = _BY_DATA
     batch: str | int = "ratio"
     penalty: Penalty | None = None
     optimizer: Adam = _ADAM
@@ -114,7 +122,7 @@ class Cell:
     def __post_init__(self) -> None:
         """Check everything before anything runs; numpy's integers become Python's."""
         _checks.choice("network", self.network, NETWORK_NAMES)
-        _checks.choice("target", self.target, _datasets.TARGET_NAMES)
+        self._fill_in()
         for name in ("d", "alpha", "hidden_layers", "block_in", "n_samples", "epochs"):
             object.__setattr__(self, name, _checks.integer(name, getattr(self, name)))
         for name in ("data_seed", "repeat"):
@@ -133,8 +141,40 @@ class Cell:
             raise TypeError(f"penalty must be None, L1, L2 or PathNorm, got {self.penalty!r}")
         if self.network == "GN" and self.block_in != 1:
             raise ValueError(f"block_in must be 1 for a GN, which is one block, got {self.block_in}")
+        self._check_data()
         self._check_network()
         self._check_batch()
+
+    def _fill_in(self) -> None:
+        data = self.data
+        if data is None:
+            known = _DRAWN
+            if self.d is _BY_DATA:
+                raise TypeError("d must be given where there are no own data that have one")
+        elif isinstance(data, DataFile):
+            known = {**_DRAWN, "target": OWN_TARGET, "d": data.d, "n_samples": data.n_samples, "sort": "none"}
+        else:
+            raise TypeError(f"data must be a DataFile, as DataFile.read(path) returns it, got {data!r}")
+        for name, value in known.items():
+            if getattr(self, name) is _BY_DATA:
+                object.__setattr__(self, name, value)
+
+    def _check_data(self) -> None:
+        data = self.data
+        if data is None:
+            _checks.choice("target", self.target, _datasets.TARGET_NAMES)
+            return
+        if self.target != OWN_TARGET:
+            raise ValueError(f"target must not be given beside data, {DRAWING['target']}, got {self.target!r}")
+        if self.data_seed != 0:
+            raise ValueError(f"data_seed must not be given beside data, {DRAWING['data_seed']}, got {self.data_seed}")
+        if self.d != data.d:
+            raise ValueError(f"d must be {data.d}, the columns of x in {data.path!r}, or be left out, got {self.d}")
+        if self.n_samples > data.n_samples:
+            raise ValueError(
+                f"n_samples must be at most {data.n_samples}, the rows of {data.path!r}, got {self.n_samples}"
+            )
+        data.check_dtype(self.dtype)
 
     def _check_network(self) -> None:
         network = self.make_network()
@@ -199,32 +239,49 @@ class Cell:
     def content(self) -> dict[str, Any]:
         """Everything that determines the result, in plain Python; what the hash is taken over.
 
-        The batch is the number of rows, so that "ratio" and the number that it stands for are one cell.
+        The batch is the number of rows, so that "ratio" and the number that it stands for are one cell. Own data are
+        the SHA-256 of their numbers; without any there is no such entry.
         """
         own = vars(self)
         plain = {name: own[name] for name in _FIELDS}
+        if self.data is None:
+            del plain["data"]
+        else:
+            plain["data"] = self.data.sha256
         plain["batch"] = self.batch_size
         plain["penalty"] = None if self.penalty is None else [self.penalty.kind, self.penalty.strength]
         plain["optimizer"] = dict(vars(self.optimizer))
         return {"version": _CONTENT_VERSION, **plain}
 
     @classmethod
-    def from_content(cls, content: Mapping[str, Any]) -> "Cell":
-        """The cell whose `content` this is; ValueError where it is of another version.
+    def from_content(cls, content: Mapping[str, Any], data: DataFile | None = None) -> "Cell":
+        """The cell whose `content` this is.
+
+        Parameters
+        ----------
+        content : mapping
+            Of this version.
+        data : DataFile, optional
+            The own data of the cell, where it has any: the content knows their numbers by a hash, but not where they
+            are. `Store.data_files` says where they were when a run was stored.
 
         Raises
         ------
         TypeError, ValueError
-            Where it is no content of a cell.
+            Where it is no content of a cell, or not with these data.
         """
         values = dict(content)
+        wanted = values.pop("data", None)
+        found = None if data is None else data.sha256
+        if found != wanted:
+            raise ValueError(f"data must be those of the content, with SHA-256 {wanted}, got {found}")
         version = values.pop("version", None)
         if version != _CONTENT_VERSION:
             raise ValueError(f"content must have version {_CONTENT_VERSION}, got {version!r}")
         penalty = values.pop("penalty", None)
         optimizer = Adam(**values.pop("optimizer"))
         cost = None if penalty is None else BY_KIND[penalty[0]](penalty[1])
-        return cls(penalty=cost, optimizer=optimizer, **values)
+        return cls(penalty=cost, optimizer=optimizer, data=data, **values)
 
     @functools.cached_property
     def canonical(self) -> str:
@@ -239,7 +296,8 @@ class Cell:
     @property
     def label(self) -> str:
         """A short name for people: what most sweeps vary."""
-        parts = [self.network, f"d={self.d}", self.target, f"N={self.n_samples}"]
+        source = self.target if self.data is None else self.data.name
+        parts = [self.network, f"d={self.d}", source, f"N={self.n_samples}"]
         if self.penalty is not None:
             parts.append(f"{self.penalty.kind} {self.penalty.strength:g}")
         return ", ".join([*parts, f"repeat {self.repeat}"])
@@ -249,7 +307,15 @@ class Cell:
         return _make_network(self.network, self.d, self.alpha, self.hidden_layers, self.activation, self.block_in)
 
     def make_dataset(self) -> Dataset:
-        """Draw the data."""
+        """Draw the data, or read them.
+
+        Raises
+        ------
+        RuntimeError
+            Where the file of own data can't be read any more, or holds other numbers than it did.
+        """
+        if self.data is not None:
+            return self.data.make_dataset(self.n_samples, self.sort, self.dtype)
         # The name was checked; make_dataset checks it again.
         target: Any = self.target
         return _datasets.make_dataset(target, self.d, self.n_samples, self.data_seed, self.sort, self.dtype)

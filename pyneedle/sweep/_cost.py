@@ -26,6 +26,8 @@ _BYTES_PER_EPOCH = 128
 # Per row and input, room for what a run keeps beside the data.
 _BYTES_PER_POINT = 4
 _FIXED_BYTES = 8 << 20
+# Of own data all rows are read at first, as float64 at most.
+_BYTES_PER_NUMBER_READ = 8
 
 
 def shape_of(cell: Cell) -> Shape:
@@ -60,7 +62,8 @@ def run_bytes(cell: Cell) -> int:
     # Only a dense network keeps the activations of a batch; the others work on a tile.
     activations = 3 * rows * units * item if network.blocks == 1 else rows * item
     points = cell.n_samples * (cell.d * _BYTES_PER_POINT + 16)
-    return _FIXED_BYTES + parameters + activations + points + cell.epochs * _BYTES_PER_EPOCH
+    file = 0 if cell.data is None else cell.data.n_samples * (cell.d + 1) * _BYTES_PER_NUMBER_READ
+    return _FIXED_BYTES + parameters + activations + points + file + cell.epochs * _BYTES_PER_EPOCH
 
 
 def step_flops(cell: Cell) -> float:

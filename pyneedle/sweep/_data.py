@@ -1,4 +1,4 @@
-"""Data sets that runs share: each is drawn once and kept while there is room."""
+"""Data sets that runs share: each is drawn, or read, once and kept while there is room."""
 
 import threading
 from collections import OrderedDict
@@ -7,12 +7,14 @@ from pyneedle._datasets import Dataset
 from pyneedle.sweep._cell import Cell
 from pyneedle.sweep._cost import dataset_bytes
 
-DataKey = tuple[str, int, int, int, str, str]
+# The last is the hash of own data, empty for drawn ones.
+DataKey = tuple[str, int, int, int, str, str, str]
 
 
 def data_key(cell: Cell) -> DataKey:
     """What a data set is determined by."""
-    return (cell.target, cell.d, cell.n_samples, cell.data_seed, cell.sort, cell.dtype)
+    own = "" if cell.data is None else cell.data.sha256
+    return (cell.target, cell.d, cell.n_samples, cell.data_seed, cell.sort, cell.dtype, own)
 
 
 class DatasetCache:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from operator import itemgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyneedle import _files
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 _DERIVED = ("train_mse", "validation_mse", "test_mse")
 # Columns of the store that are columns of the frame; the cell's hash is the last one.
 _SHOWN = [name for name in _schema.COLUMNS if name != "content"]
+# Of own data: the file's name, and the hash by which files of one name are told apart.
+_OWN_DATA = ("data", "data_sha256")
 _NATURAL_ORDER = ("target", "penalty", "strength", "network", "d", "n_samples", "alpha", "epochs", "repeat", "cell")
 
 
@@ -26,14 +29,16 @@ def frame_columns() -> list[str]:
         if name == "path_norm":
             columns += [f"{error}_original" for error in reversed(_DERIVED)]
         columns.append(name)
+        if name == "data_seed":
+            columns += _OWN_DATA
     return columns
 
 
 def make_frame(rows: Sequence[tuple[Any, ...]]) -> "pd.DataFrame":
-    """A row a run, of `_SHOWN`; errors in the original scale are d^2 times the scaled ones."""
+    """A row a run, of `_SHOWN` and `_OWN_DATA`; errors in the original scale are d^2 times the scaled ones."""
     import pandas as pd
 
-    frame = pd.DataFrame.from_records(rows, columns=_SHOWN)
+    frame = pd.DataFrame.from_records(rows, columns=[*_SHOWN, *_OWN_DATA])
     kinds = {"REAL": "float64", "INTEGER": "int64"}
     types = {name: kinds[kind] for name in _SHOWN if (kind := _schema.COLUMNS[name].split()[0]) in kinds}
     frame = frame.astype({**types, "shuffle": bool})
@@ -50,7 +55,15 @@ def read_frame(store: Store, cells: Sequence[Cell] | None = None) -> "pd.DataFra
     else:
         known = {row[-1]: row for row in rows}
         rows = [known[cell.id] for cell in cells if cell.id in known]
-    return make_frame(rows)
+    own = _own_data(store)
+    return make_frame([(*row, *own.get(row[-1], (None, None))) for row in rows])
+
+
+def _own_data(store: Store) -> dict[str, tuple[str, str]]:
+    """The values of `_OWN_DATA`, by the hash of the cell."""
+    found = store.own_data()
+    names = {sha256: Path(path).name for sha256, path in store.data_files().items()} if found else {}
+    return {cell: (names[sha256], sha256) for cell, sha256 in found.items()}
 
 
 def read_results(path: str | os.PathLike[str]) -> "pd.DataFrame":

@@ -10,6 +10,7 @@ from pyneedle import _penalties
 from pyneedle._optimizers import Adam
 from pyneedle._penalties import L1, L2, PathNorm, Penalty
 from pyneedle.sweep._cell import OPTIMIZER_KEYS, Cell
+from pyneedle.sweep._data_file import DRAWING, read_data
 
 Axes = dict[str, list[Any]]
 
@@ -29,18 +30,32 @@ def check_keys(given: Iterable[object], known: Sequence[str], what: str = "") ->
 
 
 def make_axes(settings: Mapping[str, object]) -> Axes:
-    """The values of each setting, checked for their form; TypeError, ValueError where it is wrong."""
+    """The values of each setting, checked for their form; TypeError, ValueError where it is wrong.
+
+    Files of own data are read here.
+    """
     check_keys(settings, KEYS)
-    for key in ("network", "d"):
+    for key in ("network",) if "data" in settings else ("network", "d"):
         if key not in settings:
             raise TypeError(f"{key} must be given: a value, or several values for a grid")
+    for key, reason in DRAWING.items():
+        if key in settings and "data" in settings:
+            raise TypeError(f"{key} must not be given beside data, {reason}")
     for key in OPTIMIZER_KEYS:
         if key in settings and "optimizer" in settings:
             raise TypeError(f"{key} must not be given beside optimizer, which has a {key} of its own")
     axes = {key: _values(key, value) for key, value in settings.items()}
+    if "data" in axes:
+        axes["data"] = [read_data(value) for value in axes["data"]]
     if "penalty" in axes:
         axes["penalty"] = [penalty for value in axes["penalty"] for penalty in _expand_penalty(value)]
     return axes
+
+
+def axes_of(cell: Cell) -> Axes:
+    """The grid of one cell; what does not apply to its data is left out."""
+    without = ("data",) if cell.data is None else DRAWING
+    return {key: [getattr(cell, key)] for key in CELL_KEYS if key not in without}
 
 
 def expand(axes: Mapping[str, Sequence[Any]]) -> Iterator[Cell]:

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,12 +18,13 @@ from pyneedle import _files
 
 # Columns that describe a run; those of them that vary tell the lines apart unless told otherwise.
 _DESCRIPTION = (
-    "target", "network", "penalty", "strength", "d", "n_samples", "alpha", "hidden_layers", "activation", "block_in",
-    "epochs", "batch_size", "sort", "data_seed", "learning_rate", "beta1", "beta2", "epsilon", "decay", "weight_decay",
-    "epsilon_placement", "shuffle", "init", "dtype", "kernel_asked", "device",
+    "target", "data", "data_sha256", "network", "penalty", "strength", "d", "n_samples", "alpha", "hidden_layers",
+    "activation", "block_in", "epochs", "batch_size", "sort", "data_seed", "learning_rate", "beta1", "beta2", "epsilon",
+    "decay", "weight_decay", "epsilon_placement", "shuffle", "init", "dtype", "kernel_asked", "device",
 )  # fmt: skip
 # What follows from another column's variation and would only lengthen the labels.
-_FOLLOWS = {"batch_size": "n_samples"}
+_FOLLOWS = {"batch_size": "n_samples", "data_sha256": "data"}
+_SHOWN_DIGITS = 12
 
 # Lines differ in marker, dashes and shade of grey, so that a print without colours can be read.
 _COLOURS = ("#000000", "#d95f02", "#1f78b4", "#8c8c8c", "#7570b3", "#66a61e", "#a6761d", "#e7298a")
@@ -136,16 +138,20 @@ def _line(axes: Axes, part: pd.DataFrame, x: str, y: str, *, label: str, colour:
         )
 
 
-def _label(group: Mapping[str, object]) -> str:
+def _label(group: Mapping[str, Any]) -> str:
     """What tells a line apart, for the legend."""
     parts = []
     for column, value in group.items():
+        if column in ("data", "data_sha256") and pd.isna(value):  # drawn ones, which the target names
+            continue
         text = f"{value:g}" if isinstance(value, float) else str(value)
         if column == "penalty" and value == "none":
             parts.append("no penalty")
         elif column == "strength" and "penalty" in group:
             parts[-1] += f" {text}" if group["penalty"] != "none" else ""
-        elif column in ("network", "penalty", "target", "activation", "dtype"):
+        elif column == "data_sha256":
+            parts.append(text[:_SHOWN_DIGITS])
+        elif column in ("network", "penalty", "target", "data", "activation", "dtype"):
             parts.append(text)
         else:
             parts.append(f"{column.replace('_', ' ')} {text}")

@@ -42,8 +42,9 @@ _BEFORE, _AFTER = (
     attrgetter(*(_PATHS.get(name, name) for name in names)) for names in (_COLUMNS[:_TIME_AT], _COLUMNS[_TIME_AT + 1 :])
 )
 
-# Counts of units shrink to a few per cent at the fastest level. The digits of losses and parameters are noise, and of a
-# short array the compressor's start costs more than the bytes: these are only framed, by level 0.
+# Counts of units shrink to a few per cent at the fastest level. The digits of losses and parameters are noise (they
+# shrink to 98% and 93%, at the best level to no less), and of a short array the compressor's start costs more than the
+# bytes: these are only framed, by level 0.
 _COMPRESSED, _FRAMED = 1, 0
 _LEAST_COMPRESSED = 4096
 

@@ -81,6 +81,15 @@ PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 """
 
+# Where own data were when a run of theirs was stored last. Made with the first such run: stores without own data, and
+# those of versions that knew none, have no such table.
+DATA_FILES = """
+CREATE TABLE IF NOT EXISTS data_files (
+  sha256 TEXT NOT NULL PRIMARY KEY, -- as in the content of a cell
+  path TEXT NOT NULL
+) STRICT
+"""
+
 
 def create(path: Path) -> None:
     """Make an empty store at `path`, where there is no file or an empty one; it appears whole or not at all.

@@ -1,6 +1,7 @@
 """The store: one SQLite file with a row a run, written by one process at a time, readable by any number."""
 
 import contextlib
+import json
 import os
 import sqlite3
 import time
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyneedle._checks import Array
 from pyneedle.sweep import _rows, _schema
+from pyneedle.sweep._data_file import OWN_TARGET
 from pyneedle.sweep._errors import StoreError
 from pyneedle.sweep._lock import StoreLock
 from pyneedle.sweep._outcome import HISTORY, PARAMETERS, Keep, Outcome
@@ -24,6 +26,7 @@ _INSERT_RUN = (
     f"INSERT INTO runs ({', '.join(_schema.COLUMNS)}) "  # noqa: S608 - our own column names
     f"VALUES ({', '.join('?' * len(_schema.COLUMNS))})"
 )
+_INSERT_DATA_FILE = "INSERT OR REPLACE INTO data_files (sha256, path) VALUES (?, ?)"
 _INSERT_ARRAY = "INSERT INTO arrays (cell, name, dtype, shape, data) VALUES (?, ?, ?, ?, ?)"
 
 
@@ -123,6 +126,7 @@ class Store:
             Where it can't be written; nothing of these runs is then stored, what was there before is.
         """
         rows, arrays, left_out = [], [], []
+        files: dict[str, str] = {}
         for outcome in outcomes:
             cell = outcome.cell.id
             if outcome.status == "failed" and self._has_result(cell):
@@ -130,8 +134,13 @@ class Store:
                 continue
             rows.append(_rows.row(outcome))
             arrays += [(cell, name, *_rows.packed(array)) for name, array in outcome.arrays.items()]
+            if (data := outcome.cell.data) is not None:
+                files[data.sha256] = data.path
         if rows:
             with self._writing():
+                if files:
+                    self._connection.execute(_schema.DATA_FILES)
+                    self._connection.executemany(_INSERT_DATA_FILE, files.items())
                 self._connection.executemany("DELETE FROM runs WHERE cell = ?", [row[-1:] for row in rows])
                 self._connection.executemany(_INSERT_RUN, rows)
                 self._connection.executemany(_INSERT_ARRAY, arrays)
@@ -154,6 +163,21 @@ class Store:
         with self._reading():
             query = f"SELECT {', '.join(columns)} FROM runs ORDER BY cell"  # noqa: S608 - our own column names
             return self._connection.execute(query).fetchall()
+
+    def own_data(self) -> dict[str, str]:
+        """The SHA-256 of the data of each cell that has own ones, by the hash of the cell."""
+        with self._reading():
+            query = "SELECT cell, content FROM runs WHERE target = ?"
+            found = self._connection.execute(query, (OWN_TARGET,))
+            return {cell: json.loads(content)["data"] for cell, content in found}
+
+    def data_files(self) -> dict[str, str]:
+        """Where own data were when a run of theirs was stored last: paths, by the SHA-256 of the data."""
+        with self._reading():
+            query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'data_files'"
+            if self._connection.execute(query).fetchone() is None:
+                return {}
+            return dict(self._connection.execute("SELECT sha256, path FROM data_files"))
 
     def arrays(self, cell: str) -> dict[str, Array]:
         """The arrays that are kept of a cell, by name; empty where none is."""

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypedDict, TypeVar
 
@@ -14,10 +13,11 @@ from pyneedle._optimizers import Adam, EpsilonPlacement
 from pyneedle._penalties import Penalty
 from pyneedle.sweep import _toml
 from pyneedle.sweep._cell import Cell
+from pyneedle.sweep._data_file import DataFile
 from pyneedle.sweep._driver import EXECUTORS, ExecutorName, Settings, check_available, drive, missing_cells
 from pyneedle.sweep._estimate import Estimate, estimate
 from pyneedle.sweep._frame import read_frame
-from pyneedle.sweep._grid import Axes, expand, make_axes
+from pyneedle.sweep._grid import Axes, axes_of, expand, make_axes
 from pyneedle.sweep._outcome import Keep
 from pyneedle.sweep._schema import is_store
 from pyneedle.sweep._store import Store
@@ -32,13 +32,14 @@ _Axis: TypeAlias = _T | Iterable[_T]
 
 class _RequiredSettings(TypedDict):
     network: _Axis[NetworkName]
-    d: _Axis[int]
 
 
 class SweepSettings(_RequiredSettings, total=False):
     """The arguments of `Sweep`."""
 
+    d: _Axis[int]
     target: _Axis[TargetName]
+    data: _Axis[str | os.PathLike[str] | DataFile]
     alpha: _Axis[int]
     hidden_layers: _Axis[int]
     activation: _Axis[Activation]
@@ -75,9 +76,14 @@ class Sweep:
     network : {"GN", "LCN", "LN"} or several
         Global, locally connected, local.
     d : int or several
-        Number of inputs.
+        Number of inputs; may be left out with own data.
+    data : path-like, DataFile, or several
+        Your own data instead of a target: .npz files with arrays x (n, d) and y (n,), y in the original scale, as for
+        `Dataset.from_arrays`. They are read here, and again when a run is trained, which fails where the numbers have
+        changed since. A run is known by the numbers, wherever their file lies. The columns stay as they are unless
+        `sort` is given.
     n_samples : int or several
-        Rows of the data set, all three splits together.
+        Rows of the data set, all three splits together; of own data the first ones, by default all.
     batch : "ratio", int, or several
         Rows of a step.
     penalty : L1, L2, PathNorm, None, or several
@@ -118,7 +124,7 @@ class Sweep:
         for i, cell in enumerate(cells):
             if not isinstance(cell, Cell):
                 raise TypeError(f"cells[{i}] must be a Cell, got {type(cell).__name__}")
-            grids.append({f.name: [getattr(cell, f.name)] for f in fields(cell)})
+            grids.append(axes_of(cell))
         return cls._from_grids(grids)
 
     @classmethod
@@ -127,7 +133,7 @@ class Sweep:
 
         Settings at the top hold for every [[grid]], and each [[grid]] adds its own; a file without any is one grid. A
         list, or a range { from = 4, to = 60, step = 4 } with both ends, spans a grid. A penalty is "none", "l1:1e-8"
-        and the like, or { kind = "l1", strength = [1e-7, 1e-8] }.
+        and the like, or { kind = "l1", strength = [1e-7, 1e-8] }. Paths of own data are relative to the file's folder.
 
         Raises
         ------
@@ -141,7 +147,7 @@ class Sweep:
             text = Path(path).read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise ValueError(f"{name} is not valid TOML: {error}") from None
-        return cls._from_grids(_toml.read_grids(text, name), name)
+        return cls._from_grids(_toml.read_grids(text, name, Path(path).parent), name)
 
     def to_toml(self) -> str:
         """The text of a TOML file that `from_toml` reads as this sweep."""
@@ -169,7 +175,8 @@ class Sweep:
             The store, a SQLite file; made where there is none. One program at a time can write to it.
         executor : {"local", "ray"}
             This machine (threads, or its GPU), or a Ray cluster: the one that this process is connected to or that
-            RAY_ADDRESS names, else one on this machine. The results are the same.
+            RAY_ADDRESS names, else one on this machine. The results are the same. Own data must be where the workers
+            see them by the same path: a run whose worker does not fails, and says on which machine.
         progress : bool
             Show bars on standard error, where that is a terminal.
         threads : int, optional

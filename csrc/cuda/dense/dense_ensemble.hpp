@@ -1,5 +1,6 @@
-// Dense networks of equal shape, trained side by side on a GPU, each on a stream of its own. Free of CUDA's own
-// headers.
+// Dense networks of equal shape, trained side by side on a GPU, each on a stream of its own and not by batched
+// products: for a batch of members cuBLASLt may choose another algorithm than for one, and a run in an ensemble would
+// no longer be bitwise the run that it is alone. Free of CUDA's own headers.
 #pragma once
 
 #include <cstdint>
