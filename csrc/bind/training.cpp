@@ -53,9 +53,10 @@ Outcome run_on_cpu(const Job& job, int threads, cpu::Isa isa, Monitor& monitor) 
                            data<T>(job.initial));
   if (job.resume) engine.restore(data<T>(job.resume->m), data<T>(job.resume->v), data<T>(job.resume->best));
   TrainingRecord record = train(engine, job.plan, monitor);
-  engine.settle();
+  const std::string kernel(engine.kernel_name());
+  engine.finish(job.keep_state);
   Outcome outcome = outcome_of<T>(job, engine, std::move(record));
-  outcome.kernel = engine.kernel_name();
+  outcome.kernel = kernel;
   outcome.isa = cpu::name(isa);
   return outcome;
 }

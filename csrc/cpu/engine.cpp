@@ -61,6 +61,16 @@ void CpuEngine<T>::settle() {
 }
 
 template <class T>
+void CpuEngine<T>::finish(bool keep_moments) {
+  settle();
+  kernel_.reset();
+  gradient_ = {};
+  if (keep_moments) return;
+  m_ = {};
+  v_ = {};
+}
+
+template <class T>
 Evaluation CpuEngine<T>::evaluate(Split split, const ShouldStop& stop) {
   const FlushDenormals flush;
   const bool train = split == Split::train;

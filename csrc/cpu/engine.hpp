@@ -48,8 +48,9 @@ class CpuEngine final : public Engine {
   // Moments and best parameters of a run that is resumed; all (layout.size,).
   void restore(const T* m, const T* v, const T* best);
 
-  // Brings the moments up to date, where the optimiser has put some off.
-  void settle();
+  // After the last step: gives back what only training needs, so that results can be copied into its place. Parameters
+  // and best parameters stay, and with `keep_moments` the moments.
+  void finish(bool keep_moments);
 
   const Buffer<T>& parameters() const { return parameters_; }
   const Buffer<T>& best_parameters() const { return best_; }
@@ -58,6 +59,9 @@ class CpuEngine final : public Engine {
   std::string_view kernel_name() const { return kernel_->name(); }
 
  private:
+  // Brings the moments up to date, where the optimiser has put some off.
+  void settle();
+
   NetworkShape shape_;
   EngineData<T> data_;
   ThreadPool pool_;
