@@ -19,10 +19,7 @@ def goal(row: Comparison) -> tuple[str, str]:
     """ "Must reach" and "aim" of a comparison; empty where none was set."""
     if row.what != "step" or (row.alpha, row.batch) != (50, 800):
         return "", ""
-    if row.network == "GN" and row.penalty != "none":
-        return _PENALIZED.get(row.d, ("", ""))
     if row.penalty != "none":
-        return "", ""
-    # A dense network's goal holds for pyneedle's best kernel there, whichever "auto" takes.
-    by_d = _PLAIN.get((row.network, "active" if row.network == "GN" else row.kernel), {})
+        return _PENALIZED.get(row.d, ("", "")) if (row.network, row.kernel) == ("GN", "active") else ("", "")
+    by_d = _PLAIN.get((row.network, row.kernel), {})
     return by_d.get(row.d, by_d.get("any", ("", "")))

@@ -189,7 +189,7 @@ def test_goals_are_those_of_one_model_at_the_protocols_sizes():
     def row(**changes):
         fields = {
             "label": "", "network": "GN", "d": 20, "alpha": 50, "batch": 800, "penalty": "none", "activation": "relu",
-            "what": "step", "kernel": "direct", "seconds": {}, "rounds": {}, "ratios": {}, "fastest": "",
+            "what": "step", "kernel": "active", "seconds": {}, "rounds": {}, "ratios": {}, "fastest": "",
             "agreement": {},
         }  # fmt: skip
         return Comparison(**{**fields, **changes})
@@ -197,7 +197,8 @@ def test_goals_are_those_of_one_model_at_the_protocols_sizes():
     assert goals.goal(row()) == ("2x", "3.5x")
     assert goals.goal(row(penalty="l1")) == ("1.5x", "4x")
     assert goals.goal(row(network="LN", kernel="piecewise_linear")) == ("40x", "80x")
-    assert goals.goal(row(network="LN", d=7)) == ("1.5x", "3x")
+    assert goals.goal(row(network="LN", d=7, kernel="direct")) == ("1.5x", "3x")
+    assert goals.goal(row(kernel="direct")) == ("", "")
     assert goals.goal(row(what="epoch")) == goals.goal(row(batch=80)) == ("", "")
 
 
