@@ -11,6 +11,7 @@ import numpy as np
 import pyneedle as pn
 from bench.baselines.torch_compile import TorchCompilePeer
 from bench.ceilings import copy_bandwidth
+from bench.counting import ADAM_BYTES
 from pyneedle.benchmark import (
     DisagreementError,
     JaxTrainer,
@@ -28,7 +29,6 @@ from pyneedle.benchmark import (
     penalty_of,
 )
 
-TRANSFERS = 7  # p, m, v read and written, the gradient read (kernels.md section 4)
 TOLERANCE = 1e-3  # of the learning rate: float32 forms 0.001 g^2 / 0.001 with a few roundings
 
 
@@ -154,7 +154,7 @@ def _measure(
     seconds = in_turns(measures, rounds)
     ratios = {name: Ratio.of(seconds[name], seconds["pyneedle"]) for name in makers if name != "pyneedle"}
     size = sum(v.size for v in problem.initial.values())
-    rate = 4.0 * TRANSFERS * size / statistics.median(seconds["pyneedle"])
+    rate = ADAM_BYTES * size / statistics.median(seconds["pyneedle"])
     label = f"Adam + path norm, GN d={problem.d}"
     return AdamResult(label, seconds, ratios, errors, rate / copy_bandwidth(threads), skipped)
 

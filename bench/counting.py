@@ -13,6 +13,8 @@ import numpy as np
 from pyneedle.benchmark import Problem
 
 Count = Callable[[Problem, int], float]  # of a problem and its number of parameters
+# Of a parameter in a step of Adam: p, m and v are read and written, the gradient is read (kernels.md section 4).
+ADAM_BYTES = 7 * 4
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def _adam_operations(parameters: int) -> float:
 
 
 def _adam_bytes(parameters: int) -> float:
-    return 28.0 * parameters
+    return float(ADAM_BYTES * parameters)
 
 
 def _direct_step(p: Problem, n: int) -> float:

@@ -24,6 +24,7 @@ import tempfile
 from pathlib import Path
 
 import pyneedle as pn
+from bench.counting import ADAM_BYTES
 from pyneedle import _blas
 
 CASES = [
@@ -41,11 +42,10 @@ NETWORKS = {"LN": pn.LocalNetwork, "LCN": pn.LocallyConnectedNetwork, "GN": pn.G
 PENALTIES = {"none": None, "l1": pn.L1(1e-5), "l2": pn.L2(1e-5), "path-norm": pn.PathNorm(1e-5)}
 WARM, COUNTED = 2, 2  # steps
 ADAM_D = 20
-# Bytes per parameter. Adam reads p, m, v and the gradient and writes the first three; a penalty's gradient by itself
-# reads p and the gradient and writes it, and the path norm's vectors read p before that.
-ADAM_BYTES = 28
-SEPARATE_BYTES = {"none": 28, "l1": 40, "l2": 40, "path-norm": 44}
-VECTORS_BYTES = 32
+# Bytes per parameter, beside Adam's: a penalty's gradient by itself reads p and the gradient and writes it, and the
+# path norm's vectors read p before that.
+VECTORS_BYTES = ADAM_BYTES + 4
+SEPARATE_BYTES = {"none": ADAM_BYTES, "l1": ADAM_BYTES + 12, "l2": ADAM_BYTES + 12, "path-norm": VECTORS_BYTES + 12}
 STEP = "counted_step"
 PASS = "pn::cpu::AdamPass<float>::step(*"
 

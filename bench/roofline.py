@@ -80,6 +80,7 @@ class Bench:
         problem = make_problem(network, d, validation_rows=1)
         large = network == "GN" and d >= LARGE
         kernels = network_of(problem).kernels[: 1 if large else None]
+        trained = after_one_epoch(problem, self.threads)
         for kernel in kernels:
             counts = of_step(network, kernel)
             if counts is None:  # the reference
@@ -88,7 +89,6 @@ class Bench:
             # a round of a large one begins with the slow first epoch, in which its units settle
             seconds = statistics.median(clock.measure() for _ in range(1 if large else self.rounds))
             yield Line.of(f"{problem_name(problem)}: step, {kernel}", seconds, counts, problem, self.ceilings)
-            trained = after_one_epoch(problem, self.threads)
             seconds = forward_seconds(trained, kernel, self.threads, self.budget)
             name = f"{problem_name(problem)}: forward, {kernel}"
             yield Line.of(name, seconds, of_forward(kernel), problem, self.ceilings)

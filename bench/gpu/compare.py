@@ -37,6 +37,7 @@ from pyneedle.benchmark import (
     PyneedleClock,
     Ratio,
     What,
+    clear_of_kinks,
     in_turns,
     make_problem,
     missing,
@@ -179,7 +180,7 @@ class Suite:
 
     def _case(self, case: Case) -> None:
         size = {"alpha": 5, "batch": 50, "batches": 10, "validation_rows": 100} if self._options.quick else {}
-        problem = make_problem(case.network, case.d, penalty=case.penalty, **size)
+        problem = clear_of_kinks(make_problem(case.network, case.d, penalty=case.penalty, **size))
         ensemble = Ensemble.of(problem, case.members)
         self.say(f"{ensemble.label}, {case.what}")
         # Where TF32 counts, and what a goal was set for: products of one model.

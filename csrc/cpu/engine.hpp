@@ -48,8 +48,8 @@ class CpuEngine final : public Engine {
   // Moments and best parameters of a run that is resumed; all (layout.size,).
   void restore(const T* m, const T* v, const T* best);
 
-  // After the last step: gives back what only training needs, so that results can be copied into its place. Parameters
-  // and best parameters stay, and with `keep_moments` the moments.
+  // After the last step: gives back what only training needs, the kernel and its name too, so that results can be
+  // copied into its place. Parameters and best parameters stay, and with `keep_moments` the moments.
   void finish(bool keep_moments);
 
   const Buffer<T>& parameters() const { return parameters_; }
