@@ -3,11 +3,11 @@
 import math
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 import pyneedle
 from pyneedle import Fit
+from pyneedle.cli._console import print_table
 
 
 def _steps(fit: Fit, steps_per_epoch: int) -> int:
@@ -85,7 +85,7 @@ def _where(fit: Fit) -> str:
     return f"kernel {fit.kernel}, level {fit.isa}, {fit.threads} {'thread' if fit.threads == 1 else 'threads'}"
 
 
-def print_table(fit: Fit, steps_per_epoch: int) -> None:
+def print_summary(fit: Fit, steps_per_epoch: int) -> None:
     """Print the summary on standard output."""
     network, data, steps = fit.network, fit.dataset, _steps(fit, steps_per_epoch)
     assert data is not None
@@ -122,4 +122,4 @@ def print_table(fit: Fit, steps_per_epoch: int) -> None:
     table.add_column()
     for name, value in rows:
         table.add_row(name, value)
-    Console(highlight=False).print(table)
+    print_table(table)

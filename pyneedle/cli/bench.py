@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pyneedle import _files
+from pyneedle.cli._console import print_table
 from pyneedle.cli._errors import bad_usage, fail, failures
 
 # `quick` needs time to warm every side up.
@@ -46,7 +47,7 @@ def bench(
     for row in result.rows:
         for peer, ratio in sorted(row.ratios.items(), key=lambda item: item[1].median):
             table.add_row(row.label, row.kernel, peer, f"{ratio.median:.3g}x", f"{ratio.low:.3g} to {ratio.high:.3g}")
-    console.print(table)
+    print_table(table)
     for line in (*skipped_lines(result.rows), *(f"{case} left out: no time left" for case in result.left_out)):
         console.print(line)
     for key, value in result.machine.items():

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 import pyneedle as pn
 from pyneedle import _blas, _checks, _native
 from pyneedle._networks import Network
 from pyneedle.cli import _doctor_cuda
+from pyneedle.cli._console import console, print_table
 from pyneedle.cli._errors import FAILURE
 
 _FEATURES = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl", "asimd", "sve")
@@ -128,21 +128,20 @@ def doctor() -> None:
 
     The exit status is 1 where something is wrong.
     """
-    console = Console(highlight=False)
     system = Table(title="pyneedle doctor", show_header=False, title_justify="left", box=box.SIMPLE_HEAD)
     system.add_column(no_wrap=True)
     system.add_column(overflow="fold")
     lines, good = _system()
     for name, value in lines:
         system.add_row(name, value)
-    console.print(system)
+    console().print(system)
     allowed = ", ".join(f"{tolerance:.0e} in {dtype}" for dtype, tolerance in _TOLERANCE.items())
     title = f"kernels against the reference (allowed: {allowed})"
     checks = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     for heading in ("network", "kernel", "dtype", "activation", "error", "result"):
         checks.add_column(heading, no_wrap=True)
     good = _self_check(checks) and good
-    console.print(checks)
+    print_table(checks)
     if not good:
         typer.echo("Error: a check failed", err=True)
         raise typer.Exit(FAILURE)

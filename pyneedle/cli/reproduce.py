@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from pyneedle._device import device_named
+from pyneedle.cli._console import console
 from pyneedle.cli._errors import BAD_USAGE, bad_usage, fail, failures
 from pyneedle.cli.sweep import ExecutorChoice, print_estimate
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pyneedle.experiments import Result
 
 ALL, LIST = "all", "list"
-_WIDTH_ELSEWHERE = 120  # where the output is no terminal
 
 
 class Preset(str, Enum):
@@ -116,7 +115,4 @@ def _each(names: list[str], run: Callable[[str], None]) -> None:
 def _print(result: "Result") -> None:
     from pyneedle.experiments import print_result
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_WIDTH_ELSEWHERE)
-    print_result(result, console)
+    print_result(result, console())

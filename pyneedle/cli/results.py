@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from pyneedle import _files
+from pyneedle.cli._console import print_table
 from pyneedle.cli._errors import BAD_USAGE, bad_usage, fail, failures
 from pyneedle.sweep import read_results, write_csv, write_parquet
 
@@ -36,16 +36,19 @@ def results(
             typer.echo(f"{len(frame)} runs written to {path}")
     if csv is not None or parquet is not None:
         return
+    if not len(frame):
+        typer.echo("no runs yet")
+        return
     columns = [name for name in _SHOWN if name in ("network", "d", "status") or frame[name].nunique(dropna=False) > 1]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for name in columns:
         table.add_column(name, justify="left" if frame[name].dtype == object else "right", no_wrap=True)
     for row in frame[columns].head(_MOST_ROWS).itertuples(index=False):
         table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row))
-    Console(highlight=False).print(table)
+    print_table(table)
     counts = ", ".join(f"{count} {status}" for status, count in frame["status"].value_counts().items())
     more = f"; the first {_MOST_ROWS} are shown, --csv writes all" if len(frame) > _MOST_ROWS else ""
-    typer.echo(f"{len(frame)} runs ({counts}){more}" if len(frame) else "no runs yet")
+    typer.echo(f"{len(frame)} runs ({counts}){more}")
 
 
 def plot(

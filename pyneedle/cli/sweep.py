@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 import pyneedle as pn
+from pyneedle.cli._console import print_table
 from pyneedle.cli._errors import bad_usage, fail, failures
 from pyneedle.sweep import Estimate, Store
 from pyneedle.sweep._outcome import Keep
@@ -118,7 +119,7 @@ def print_estimate(estimate: Estimate) -> None:
             cell.network, str(cell.d), str(cell.alpha), str(cell.batch_size), cell.penalty_kind, str(shape.runs),
             f"{1e3 * shape.step_seconds:.3g}", _time(shape.seconds), _size(shape.run_bytes),
         )  # fmt: skip
-    console.print(table)
+    print_table(table)
     if len(estimate.shapes) > _SHOWN_SHAPES:
         console.print(f"and {len(estimate.shapes) - _SHOWN_SHAPES} shorter ones")
 

@@ -12,7 +12,7 @@ from pyneedle import _files, _native, _penalties
 from pyneedle._device import device_named
 from pyneedle._training import check_device
 from pyneedle.cli._errors import BAD_USAGE, bad_usage, fail, failures
-from pyneedle.cli._summary import finite_or_none, print_table, record
+from pyneedle.cli._summary import finite_or_none, print_summary, record
 
 
 class NetworkChoice(str, Enum):
@@ -135,7 +135,7 @@ def train(
     if as_json:
         typer.echo(json.dumps(finite_or_none(record(fit, run.steps_per_epoch)), allow_nan=False))
     elif not quiet:
-        print_table(fit, run.steps_per_epoch)
+        print_summary(fit, run.steps_per_epoch)
     finished = len(fit.history["train_loss"])
     if fit.status == "diverged":
         raise fail(f"the run diverged: a loss of epoch {finished - 1} (from 0) is NaN or infinite")

@@ -204,6 +204,17 @@ def test_results(store, tmp_path):
     pd.testing.assert_frame_equal(pd.read_parquet(parquet), frame)
 
 
+def test_a_pipe_cuts_nothing_off(store, file):
+    """Where the output is no terminal, there is no width that a table would have to fit into."""
+    for command in (["results", store], ["sweep", file, "--dry-run"]):
+        result = CliRunner(env={"COLUMNS": "40"}).invoke(app, [str(part) for part in command])
+        assert result.exit_code == 0
+        assert "…" not in result.stdout
+    frame = read_results(store)
+    best = frame["test_mse_original"].min()
+    assert f"{best:.4g}" in run("results", store).stdout
+
+
 def test_results_without_pyarrow(store, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     result = run("results", store, "--parquet", tmp_path / "a.parquet")
@@ -225,6 +236,8 @@ def test_no_store(command, tmp_path):
 def test_a_store_without_finished_runs(tmp_path):
     for name, sweep in (("none.sqlite", pn.Sweep.from_cells([])), ("failed.sqlite", HUGE)):
         sweep.run(tmp_path / name)
+        if name == "none.sqlite":
+            assert run("results", tmp_path / name).stdout == "no runs yet\n"
         result = run("plot", tmp_path / name, "--x", "d")
         assert result.exit_code == 1
         assert "the store has no finished runs" in result.stderr
