@@ -1,6 +1,7 @@
 """`pyneedle bench`: what it prints of a comparison, and how it refuses."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -13,13 +14,11 @@ def run(*arguments):
     return CliRunner().invoke(app, ["bench", *arguments])
 
 
-@pytest.fixture
-def made_up(monkeypatch):
-    """A comparison as `quick` returns it, without its two minutes."""
+def comparison():
+    """Of one step against NumPy; JAX is missing."""
     from pyneedle.benchmark import Comparison, Ratio
-    from pyneedle.benchmark._quick import QuickResult
 
-    row = Comparison(
+    return Comparison(
         label="LN d=20",
         network="LN",
         d=20,
@@ -36,7 +35,14 @@ def made_up(monkeypatch):
         agreement={},
         skipped={"JAX jit": "jax is not installed"},
     )
-    result = QuickResult({"cores": "2"}, [row], ["GN d=20"])
+
+
+@pytest.fixture
+def made_up(monkeypatch):
+    """A comparison as `quick` returns it, without its two minutes."""
+    from pyneedle.benchmark._quick import QuickResult
+
+    result = QuickResult({"cores": "2"}, [comparison()], ["GN d=20"], ["other programs are running"])
     monkeypatch.setattr(pyneedle.benchmark, "quick", lambda seconds, say: result)
     return result
 
@@ -46,6 +52,7 @@ def test_the_table_names_ratio_range_and_what_is_missing(made_up):
     assert result.exit_code == 0, result.output
     assert "12.5x" in result.stdout
     assert "11 to 14" in result.stdout
+    assert "WARNING: other programs are running" in result.stdout
     assert "JAX jit skipped: jax is not installed" in result.stdout
     assert "GN d=20 left out" in result.stdout
     assert max(len(line) for line in result.stdout.splitlines()) <= 80
@@ -57,6 +64,17 @@ def test_json_holds_the_figures(made_up, tmp_path):
     record = json.loads(path.read_text())
     assert record["rows"][0]["ratios"]["NumPy"]["median"] == 12.5
     assert record["left_out"] == ["GN d=20"]
+    assert record["warnings"] == ["other programs are running"]
+
+
+def test_rounds_that_differ_too_much_are_told():
+    from pyneedle.benchmark import Ratio
+    from pyneedle.benchmark._quick import _disturbed
+
+    row = comparison()
+    assert _disturbed([row]) == []
+    (line,) = _disturbed([replace(row, ratios={"NumPy": Ratio(12.5, 5.0, 20.0), "JAX jit": Ratio(12.5, 11.0, 14.0)})])
+    assert line.startswith("LN d=20 against NumPy: the rounds range over a factor 4.0")
 
 
 @pytest.mark.parametrize("seconds", ["0", "-3", "nan", "inf"])

@@ -11,8 +11,9 @@ from ._peer import Peer
 from ._problem import NetworkName, make_problem
 from ._torch import TorchPeer
 
-# The most telling first: whatever does not fit into the time is left out, and said to be.
-_CASES: tuple[tuple[NetworkName, int], ...] = (("LN", 20), ("LCN", 20), ("GN", 8), ("LN", 4), ("LN", 60), ("GN", 20))
+# One of each network first: whatever does not fit into the time is left out, and said to be.
+_CASES: tuple[tuple[NetworkName, int], ...] = (("LN", 20), ("GN", 8), ("LCN", 20), ("GN", 20), ("LN", 60), ("LN", 4))
+_WIDE = 3.0  # highest / lowest of a ratio's rounds, above which something disturbed them
 
 
 def shipped_peers() -> list[Peer]:
@@ -32,11 +33,14 @@ class QuickResult:
         One per case that fitted into the time.
     left_out : list of str
         The cases that did not.
+    warnings : list of str
+        Why the ratios may be wrong: other programs were running, or rounds differ too much.
     """
 
     machine: dict[str, str]
     rows: list[Comparison]
     left_out: list[str]
+    warnings: list[str]
 
 
 def quick(seconds: float = 120.0, say: Say = lambda _: None) -> QuickResult:
@@ -56,8 +60,10 @@ def quick(seconds: float = 120.0, say: Say = lambda _: None) -> QuickResult:
     """
     start, peers = time.monotonic(), shipped_peers()
     machine = describe(peers, cores())
+    warnings: list[str] = []
     if busy(machine):
-        say("WARNING: other programs are running; frameworks that wait for their threads lose most by it")
+        warnings.append("other programs are running; frameworks that wait for their threads lose most by it")
+        say(f"WARNING: {warnings[-1]}")
     rows: list[Comparison] = []
     left_out: list[str] = []
     for network, d in _CASES:
@@ -67,4 +73,14 @@ def quick(seconds: float = 120.0, say: Say = lambda _: None) -> QuickResult:
         # 40 batches: the data of the largest case are made in a second
         problem = make_problem(network, d, batches=40, validation_rows=800)
         rows += compare(problem, peers, ("auto",), cores(), rounds=3, budget=seconds / 400, say=say)
-    return QuickResult(machine, rows, left_out)
+    return QuickResult(machine, rows, left_out, warnings + _disturbed(rows))
+
+
+def _disturbed(rows: list[Comparison]) -> list[str]:
+    return [
+        f"{row.label} against {peer}: the rounds range over a factor {ratio.high / ratio.low:.1f}, so something "
+        "disturbed them; run it again on a quiet machine"
+        for row in rows
+        for peer, ratio in row.ratios.items()
+        if ratio.high > _WIDE * ratio.low
+    ]

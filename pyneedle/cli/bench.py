@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
@@ -13,6 +13,9 @@ from rich.table import Table
 from pyneedle import _files
 from pyneedle.cli._console import print_table
 from pyneedle.cli._errors import bad_usage, fail, failures
+
+if TYPE_CHECKING:
+    from pyneedle.benchmark import QuickResult
 
 # `quick` needs time to warm every side up.
 _LEAST_SECONDS = 10.0
@@ -32,7 +35,7 @@ def bench(
         with failures(f"--json: cannot write {str(output)!r}"):
             _files.check_writable(output)
     # Not at the top: other commands need no framework.
-    from pyneedle.benchmark import DisagreementError, quick, skipped_lines
+    from pyneedle.benchmark import DisagreementError, quick
 
     errors = Console(stderr=True, highlight=False)
     with failures("the comparison failed"), bad_usage():
@@ -40,19 +43,29 @@ def bench(
             result = quick(seconds, say=lambda line: errors.print(line, style="dim"))
         except DisagreementError as error:
             raise fail(f"the sides do not compute the same, so nothing was timed: {error}") from None
+    _print(result)
+    if output is not None:
+        record = asdict(result)
+        with failures(f"--json: cannot write {str(output)!r}"), _files.replacing(output) as file:
+            file.write(json.dumps(record, indent=1).encode())
+
+
+def _print(result: "QuickResult") -> None:
+    from pyneedle.benchmark import skipped_lines
+
     console = Console(highlight=False)
-    table = Table(title="median time of a training step / pyneedle's", box=box.SIMPLE_HEAD, title_justify="left")
-    for heading in ("network", "kernel", "against", "ratio", "range"):
-        table.add_column(heading, no_wrap=True, justify="right" if heading in ("ratio", "range") else "left")
+    title = "median time of a training step / pyneedle's, which is given in ms"
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0), pad_edge=False)
+    for heading in ("network", "kernel", "ms", "against", "ratio", "range"):
+        table.add_column(heading, no_wrap=True, justify="right" if heading in ("ms", "ratio", "range") else "left")
     for row in result.rows:
         for peer, ratio in sorted(row.ratios.items(), key=lambda item: item[1].median):
-            table.add_row(row.label, row.kernel, peer, f"{ratio.median:.3g}x", f"{ratio.low:.3g} to {ratio.high:.3g}")
+            ours, rounds = f"{1e3 * row.seconds['pyneedle']:.3g}", f"{ratio.low:.3g} to {ratio.high:.3g}"
+            table.add_row(row.label, row.kernel, ours, peer, f"{ratio.median:.3g}x", rounds)
     print_table(table)
+    for line in result.warnings:
+        console.print(f"WARNING: {line}")
     for line in (*skipped_lines(result.rows), *(f"{case} left out: no time left" for case in result.left_out)):
         console.print(line)
     for key, value in result.machine.items():
         console.print(f"{key}: {value}", style="dim")
-    if output is not None:
-        record = {"machine": result.machine, "rows": [asdict(row) for row in result.rows], "left_out": result.left_out}
-        with failures(f"--json: cannot write {str(output)!r}"), _files.replacing(output) as file:
-            file.write(json.dumps(record, indent=1).encode())
