@@ -54,14 +54,14 @@ def _print(result: "QuickResult") -> None:
     from pyneedle.benchmark import skipped_lines
 
     console = Console(highlight=False)
-    title = "median time of a training step / pyneedle's, which is given in ms"
+    title = "median time of a training step (alpha = 50, B = 800) / pyneedle's, which is given in ms"
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0), pad_edge=False)
     for heading in ("network", "kernel", "ms", "against", "ratio", "range"):
         table.add_column(heading, no_wrap=True, justify="right" if heading in ("ms", "ratio", "range") else "left")
     for row in result.rows:
         for peer, ratio in sorted(row.ratios.items(), key=lambda item: item[1].median):
-            ours, rounds = f"{1e3 * row.seconds['pyneedle']:.3g}", f"{ratio.low:.3g} to {ratio.high:.3g}"
-            table.add_row(row.label, row.kernel, ours, peer, f"{ratio.median:.3g}x", rounds)
+            ours, rounds = f"{1e3 * row.seconds['pyneedle']:.3g}", f"{_short(ratio.low)} to {_short(ratio.high)}"
+            table.add_row(f"{row.network} d={row.d}", row.kernel, ours, peer, f"{_short(ratio.median)}x", rounds)
     print_table(table)
     for line in result.warnings:
         console.print(f"WARNING: {line}")
@@ -69,3 +69,7 @@ def _print(result: "QuickResult") -> None:
         console.print(line)
     for key, value in result.machine.items():
         console.print(f"{key}: {value}", style="dim")
+
+
+def _short(ratio: float) -> str:
+    return f"{ratio:.3g}" if ratio < 1000 else f"{ratio:,.0f}"
