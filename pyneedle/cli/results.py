@@ -66,13 +66,14 @@ def plot(
     ] = None,
 ) -> None:
     """Draw one column against another: repeats as points, their geometric mean as a line, bars of their spread."""
-    from pyneedle._plots import formats
+    from pyneedle import _plots
     from pyneedle.sweep import _plot
 
     path = store.with_suffix(".png") if out is None else out
-    if path.suffix.lower().removeprefix(".") not in formats():
+    if path.suffix.lower().removeprefix(".") not in _plots.formats():
         raise fail(
-            f"--out must end in one of {', '.join('.' + name for name in formats())}, got {str(path)!r}", BAD_USAGE
+            f"--out must end in one of {', '.join('.' + name for name in _plots.formats())}, got {str(path)!r}",
+            BAD_USAGE,
         )
     with failures("the results can't be read"):
         frame = read_results(store)
@@ -83,5 +84,5 @@ def plot(
     with bad_usage():
         figure = _plot.draw(frame, x, y, group, log_x, log_y)
     with failures(f"--out: could not write {str(path)!r}"):
-        _plot.save(figure, path)
+        _plots.save(figure, path)
     typer.echo(f"wrote {path}")

@@ -130,7 +130,8 @@ def train(
         from pyneedle._plots import plot_losses
 
         with failures(f"--plot: could not write {str(plot)!r}"):
-            title = f"{net.name}, d = {d}, alpha = {alpha}: {fit.status}"
+            title = rf"{net.name}, $d = {d}$, $\alpha = {alpha}$"
+            title += "" if fit.status == "completed" else f": {fit.status}"
             plot_losses(plot, fit.history["train_loss"], fit.history["validation_loss"], fit.best_epoch, title)
     if as_json:
         typer.echo(json.dumps(finite_or_none(record(fit, run.steps_per_epoch)), allow_nan=False))

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.ticker import FixedLocator
 
+from pyneedle import _plots
 from pyneedle._optimizers import Adam
 from pyneedle.experiments import _style
 from pyneedle.experiments._curves import TEST_ERROR, TRAIN_ERROR
 from pyneedle.experiments._experiment import Analysis, Comparison, Experiment
 from pyneedle.experiments._presets import AGAINST_D
 from pyneedle.experiments._protocol import PresetName, Protocol, differences
-from pyneedle.experiments._series import BLACK, PenaltyName, joined, penalty_label
+from pyneedle.experiments._series import BLACK, PenaltyName, joined, penalty_label, typeset_penalty
 from pyneedle.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -46,6 +47,11 @@ class _Setting:
         if self.learning_rate != _PAPER_RATE:
             return f"learning rate {self.learning_rate:g}"
         return penalty_label(protocol, self.penalty)
+
+    def typeset(self, protocol: Protocol) -> str:
+        if self.learning_rate != _PAPER_RATE:
+            return f"learning rate {self.learning_rate:g}"
+        return typeset_penalty(protocol, self.penalty)
 
     def sweep(self, protocol: Protocol) -> Sweep:
         return Sweep(
@@ -126,13 +132,12 @@ def _analyse(session: "Session", protocol: Protocol, _: "Overlay | None") -> Ana
 def _draw(analysis: Analysis, protocol: Protocol, _: "Overlay | None") -> "Figure":
     frame = analysis.frame
     largest = max(protocol.inputs("GN"))
-    figure = _style.new_figure(11.0, 6.6)
+    figure = _plots.new_figure(11.0, 6.6)
     grid = figure.subplots(3, len(_SETTINGS), sharey="row")
     for column, setting in enumerate(_SETTINGS):
         part = frame[frame["setting"] == setting.label(protocol)]
         epochs, inputs, errors = grid[:, column]
         _shares(epochs, part[part["d"] == largest], "epoch")
-        epochs.set_title(setting.label(protocol))
         epochs.set_xlabel(f"epoch ($d = {largest}$)")
         last = part[part["last"]]
         _shares(inputs, last, "d")
@@ -143,6 +148,9 @@ def _draw(analysis: Analysis, protocol: Protocol, _: "Overlay | None") -> "Figur
         errors.set_xlabel("number of inputs $d$")
         for axes in (inputs, errors):
             axes.xaxis.set_major_locator(FixedLocator(_ticks(protocol.inputs("GN"))))
+    settings = [setting.typeset(protocol) for setting in _SETTINGS]
+    for i, axes in enumerate(grid.flat):
+        axes.set_title(" ".join([_style.letter(i), *settings[i : i + 1]]), loc="left", fontsize=10)
     grid[0, 0].set_ylabel("share of layer 2")
     grid[1, 0].set_ylabel("share of layer 2")
     grid[2, 0].set_ylabel("mean squared error")
@@ -164,6 +172,7 @@ def _shares(axes: "Axes", part: "pd.DataFrame", x: str) -> None:
     stacked = means.to_numpy().T
     axes.stackplot(means.index, stacked, colors=_SHADES, labels=[f"{kind} units" for kind in _KINDS], linewidth=0)
     axes.set_ylim(0.0, 1.0)
+    axes.tick_params(direction="out", which="both", top=False, right=False)  # within, the black would hide them
     low, high = float(means.index.min()), float(means.index.max())
     if low < high:
         if x == "epoch":

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pyneedle import _plots
 from pyneedle.experiments import _style
 from pyneedle.experiments._experiment import Analysis, Comparison, Experiment, compare_slope
 from pyneedle.experiments._protocol import PresetName, Protocol, differences
@@ -177,7 +178,7 @@ def _ratios(curves: Curves, frame: "pd.DataFrame", protocol: Protocol, paper: Pr
 
 
 def _draw(curves: Curves, analysis: Analysis, protocol: Protocol, overlay: "Overlay | None") -> "Figure":
-    figure = _style.new_figure()
+    figure = _plots.new_figure()
     axes = figure.add_subplot()
     keys = []
     for series in curves.series:
@@ -185,7 +186,7 @@ def _draw(curves: Curves, analysis: Analysis, protocol: Protocol, overlay: "Over
         if curves.y == TEST_ERROR:
             _style.curve(axes, part[curves.x], part[TRAIN_ERROR], series.look, train=True)
         _style.curve(axes, part[curves.x], part[curves.y], series.look)
-        keys.append(_style.key(series.look, series.label(protocol), line))
+        keys.append(_style.key(series.look, series.typeset(protocol), line))
         if line is not None:
             _style.fitted(axes, line, series.look)
     keys += _style.kind_keys(bool(analysis.fits), "test" if curves.y == TEST_ERROR else "")
@@ -194,14 +195,15 @@ def _draw(curves: Curves, analysis: Analysis, protocol: Protocol, overlay: "Over
         for series in curves.series:
             rows = published_rows(overlay, curves, series, protocol)
             if len(rows):
-                _style.overlaid(axes, rows["d"], rows[TEST_ERROR], series.look)
+                _style.overlaid(axes, rows["d"], rows[TEST_ERROR], series.look, series.network)
                 ticks += rows["d"].tolist()
                 size = _style.power(rows["n_samples"])
-                keys.append(_style.overlay_key(series.look, f"{series.name}, published, $N = {size}$"))
-    _style.log_axes(axes, ticks if curves.x == "d" else None)
+                label = f"{series.name}, published, $N = {size}$"
+                keys.append(_style.overlay_key(series.look, label, series.network))
+    _plots.log_axes(axes, ticks if curves.x == "d" else None)
     axes.set_xlabel("number of inputs $d$" if curves.x == "d" else "training rows $0.64\\,N$")
     axes.set_ylabel(ordinate(curves.y, curves.target))
-    _style.legend(axes, keys)
+    _plots.legend(axes, keys)
     return figure
 
 

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pyneedle import _plots
 from pyneedle._optimizers import Adam
+from pyneedle._plots import Look
 from pyneedle.experiments import _style
 from pyneedle.experiments._continuation import Continuation
 from pyneedle.experiments._experiment import Analysis, Comparison, Experiment
 from pyneedle.experiments._protocol import PresetName, Protocol, differences
-from pyneedle.experiments._series import BLACK, GREEN, ORANGE, Look
-from pyneedle.experiments._slopes import geometric_mean
+from pyneedle.experiments._series import BLACK, GREEN, ORANGE
 from pyneedle.sweep import Cell, Sweep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from pyneedle._checks import Array
     from pyneedle._networks import NetworkName
     from pyneedle.experiments._published import Overlay
     from pyneedle.experiments._session import Session
@@ -95,7 +95,7 @@ def _analyse(session: "Session", protocol: Protocol, _: "Overlay | None") -> Ana
 
 
 def _draw(analysis: Analysis, protocol: Protocol, _: "Overlay | None") -> "Figure":
-    figure = _style.new_figure()
+    figure = _plots.new_figure()
     axes = figure.add_subplot()
     keys = []
     for part in _PARTS:
@@ -103,32 +103,23 @@ def _draw(analysis: Analysis, protocol: Protocol, _: "Overlay | None") -> "Figur
         # The embedded network's first half is that of LN.
         shown = rows[rows["half"] == 2] if part.embedded else rows
         for split, dash in (("train", _style.TRAIN), ("validation", _style.TEST)):
-            epoch, loss = _thinned(shown["epoch"].to_numpy(), shown[f"{split}_mse_original"].to_numpy())
+            epoch, loss = _plots.stretches(shown["epoch"].to_numpy(), shown[f"{split}_mse_original"].to_numpy())
             axes.plot(epoch, loss, linestyle=dash, color=part.look.colour, linewidth=1.2)
             at = np.linspace(0, len(epoch) - 1, 10).astype(int)[1:-1]
             axes.plot(
                 epoch[at], loss[at], part.look.marker, color=part.look.colour, markersize=3.6,
                 markerfacecolor="none" if split == "train" else part.look.colour, markeredgewidth=0.7,
             )  # fmt: skip
-        keys.append(_style.key(part.look, part.label))
+        keys.append(_style.key(part.look, part.label, linewidth=1.2))
     keys += _style.kind_keys(fits=False, test="validation")
     axes.axvline(protocol.epochs, color="0.6", linewidth=0.8)
+    keys.append(_style.line_key(f"second halves start, epoch {protocol.epochs}", "-", "0.6", 0.8))
     axes.set_yscale("log")
     axes.set_xlim(0, 2 * protocol.epochs)
     axes.set_xlabel("epoch")
     axes.set_ylabel(r"mean squared error of $\Sigma_i\,x_i^2$")
-    _style.legend(axes, keys)
+    _plots.legend(axes, keys)
     return figure
-
-
-def _thinned(epoch: "Array", loss: "Array", most: int = 200) -> "tuple[Array, Array]":
-    """Geometric means over stretches of epochs: losses of single epochs scatter over their neighbours' lines."""
-    stretch = max(1, -(-len(epoch) // most))
-    edges = range(0, len(epoch), stretch)
-    return (
-        np.array([epoch[i : i + stretch].mean() for i in edges]),
-        np.array([geometric_mean(loss[i : i + stretch]) for i in edges]),
-    )
 
 
 EXPERIMENTS = (

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.colors import LogNorm
 
+from pyneedle import _plots
 from pyneedle._embedding import embed
 from pyneedle._networks import NetworkName
 from pyneedle.experiments import _style
 from pyneedle.experiments._experiment import Analysis, Comparison, Experiment
 from pyneedle.experiments._presets import AGAINST_D
 from pyneedle.experiments._protocol import PresetName, Protocol, differences
-from pyneedle.experiments._series import PenaltyName, penalty_label
+from pyneedle.experiments._series import PenaltyName, penalty_label, typeset_penalty
 from pyneedle.sweep import Cell, Sweep
 
 if TYPE_CHECKING:
@@ -89,17 +90,20 @@ def _image(w1: "Array") -> "Array":
 
 def _draw(analysis: Analysis, protocol: Protocol, _: "Overlay | None") -> "Figure":
     images: dict[str, Array] = analysis.data
-    figure = _style.new_figure(9.0, 4.6)
+    figure = _plots.new_figure(9.0, 4.6)
     axes = figure.subplots(1, len(images), sharey=True)
     d, groups = protocol.d[0], len(next(iter(images.values())))
-    for i, (one, (label, image)) in enumerate(zip(axes, images.items(), strict=True)):
+    titles = [f"GN, {typeset_penalty(protocol, name)}" for name in _PENALTIES] + ["LN, embedded in GN"]
+    for i, (one, title, image) in enumerate(zip(axes, titles, images.values(), strict=True)):
         top = float(image.max()) or 1.0
         drawn = one.imshow(
             np.maximum(image / top, _SMALL), cmap="gray_r", norm=LogNorm(_SMALL, 1.0), aspect="auto",
             interpolation="nearest", extent=(0.5, d + 0.5, groups * _GROUP, 0),
         )  # fmt: skip
-        one.set_title(f"({'abcde'[i]}) {label}", fontsize=10)
+        # In two lines, or the titles run into one another.
+        one.set_title(f"{_style.letter(i)} {title}".replace(", ", "\n", 1), fontsize=10)
         one.set_xlabel("input")
+        one.tick_params(direction="out", top=False, right=False)  # within, dark images would hide them
         one.set_xticks(sorted({1, d // 4, d // 2, 3 * d // 4, d} - {0}))
     axes[0].set_ylabel("unit of the first hidden layer")
     bar = figure.colorbar(drawn, ax=list(axes), fraction=0.025, pad=0.01)

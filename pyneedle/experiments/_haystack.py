@@ -1,32 +1,34 @@
 """Beyond the paper: the fewest rows with which a network reaches a target error, read off directly."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pyneedle import _checks
+from pyneedle import _checks, _plots
+from pyneedle._plots import Look
 from pyneedle.experiments import _style
 from pyneedle.experiments._curves import TEST_ERROR
 from pyneedle.experiments._experiment import Analysis, Comparison, Experiment
 from pyneedle.experiments._protocol import PresetName, Protocol, count, span
-from pyneedle.experiments._series import BLACK, BLUE, GREEN, ORANGE, Look, Series, joined
+from pyneedle.experiments._series import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, Series, joined
 from pyneedle.experiments._slopes import PowerLaw, fit_power_law, geometric_mean
 from pyneedle.sweep import Sweep
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     from pyneedle.experiments._published import Overlay
     from pyneedle.experiments._session import Session
 
 SERIES = (
     Series("GN", BLACK),
-    Series("GN", Look("#8c6bb1", "v"), "l2"),
+    Series("GN", PURPLE, "l2"),
     Series("GN", GREEN, "l1"),
-    Series("GN", Look("#b2182b", "P"), "path-norm"),
+    Series("GN", RED, "path-norm"),
     Series("LCN", BLUE),
     Series("LN", ORANGE),
 )
@@ -52,6 +54,9 @@ class HaystackProtocol(Protocol):
             raise ValueError(f"target_error must be finite and positive, got {error}")
 
 
+# How points outside the ladder are marked.
+_ARROWS = {"more": (r"$\uparrow$", "more than the ladder has"), "at most": (r"$\downarrow$", "at most the first rung")}
+_BEYOND = 1.05
 _LADDER = tuple(100 * 2**k for k in range(15))  # up to 1.6 million
 PROTOCOLS: Mapping[PresetName, HaystackProtocol] = {
     "quick": HaystackProtocol(
@@ -164,35 +169,40 @@ def _analyse(session: "Session", protocol: HaystackProtocol, _: "Overlay | None"
 
 
 def _draw(analysis: Analysis, protocol: HaystackProtocol, _: "Overlay | None") -> "Figure":
-    figure = _style.new_figure()
+    figure = _plots.new_figure()
     axes = figure.add_subplot()
     keys = []
-    for series in SERIES:
+    for i, series in enumerate(SERIES):
         part = series.rows(analysis.frame)
-        known = part[part["known"] == "about"]
-        look = series.look
-        axes.plot(
-            known["d"], known["n_samples_needed"], look.marker, color=look.colour, markersize=4.5, linestyle="-",
-            linewidth=1.1,
-        )  # fmt: skip
-        for kind, arrow in (("more", "^"), ("at most", "v")):
+        look = replace(series.look, dash=_plots.LOOKS[i].dash)
+        exact = part["known"] == "about"
+        drawn: dict[str, Any] = {"color": look.colour, "markersize": 4.5, "markeredgewidth": 0.8}
+        axes.plot(part["d"][exact], part["n_samples_needed"][exact], look.marker, **drawn)
+        for kind, (arrow, _label) in _ARROWS.items():
             outside = part[part["known"] == kind]
-            axes.plot(
-                outside["d"], outside["n_samples_needed"], look.marker, color=look.colour, markersize=4.5,
-                markerfacecolor="none",
-            )  # fmt: skip
+            at, rows = outside["d"], outside["n_samples_needed"]
+            axes.plot(at, rows, look.marker, markerfacecolor="none", **drawn)
             shift = 1.25 if kind == "more" else 0.8
-            axes.plot(outside["d"], outside["n_samples_needed"] * shift, arrow, color=look.colour, markersize=3.0)
+            axes.plot(at, rows * shift, marker=arrow, color="black", linestyle="", markersize=5.0)
         line = analysis.fits.get(series.label(protocol))
-        keys.append(_style.key(look, series.label(protocol), line, "exponent"))
+        keys.append(_key(look, series.typeset(protocol), line, bool(exact.any())))
         if line is not None:
-            _style.fitted(axes, line, look)
-    keys += _style.kind_keys(bool(analysis.fits), "")
-    _style.log_axes(axes, list(protocol.d))
+            x = np.geomspace(line.low / _BEYOND, line.high * _BEYOND, 2)
+            axes.plot(x, line(x), linestyle=look.dash, color=look.colour, linewidth=1.1, zorder=1.5)
+    for kind, (arrow, label) in _ARROWS.items():
+        if kind in set(analysis.frame["known"]):
+            keys.append(_plots.line_key(Look("black", arrow, ""), label, markersize=5.0))
+    _plots.log_axes(axes, list(protocol.d))
     axes.set_xlabel("number of inputs $d$")
     axes.set_ylabel(f"samples $N$ for a test error of {protocol.target_error:g}")
-    _style.legend(axes, keys)
+    _plots.legend(axes, keys)
     return figure
+
+
+def _key(look: Look, label: str, line: PowerLaw | None, exact: bool) -> "Line2D":
+    """As drawn: a line where one is fitted, an open marker where no point lies within the ladder."""
+    drawn = {"linestyle": look.dash if line is not None else "", "linewidth": 1.1}
+    return _style.key(look, label, line, "fitted exponent", markerfacecolor=look.colour if exact else "none", **drawn)
 
 
 EXPERIMENTS = (

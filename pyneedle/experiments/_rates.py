@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pyneedle import _plots
 from pyneedle.experiments import _curves, _presets, _style
 from pyneedle.experiments._curves import Curves
 from pyneedle.experiments._experiment import Analysis, Comparison, Experiment
@@ -115,7 +116,7 @@ def _rates(b1: PowerLaw | None, b2: PowerLaw | None) -> dict[str, tuple[float, f
 
 
 def _draw(analysis: Analysis, protocol: RatesProtocol, _: "Overlay | None") -> "Figure":
-    figure = _style.new_figure(7.2, 3.5)
+    figure = _plots.new_figure(7.2, 3.5)
     for column, (rate, x) in enumerate((("b1", "d"), ("b2", "train_rows"))):
         axes = figure.add_subplot(1, 2, column + 1)
         keys = []
@@ -126,10 +127,10 @@ def _draw(analysis: Analysis, protocol: RatesProtocol, _: "Overlay | None") -> "
             _style.curve(axes, rows[x], rows[_curves.TRAIN_ERROR], series.look, train=True)
             _style.curve(axes, rows[x], rows[_curves.TEST_ERROR], series.look)
             line = analysis.fits.get(f"{label} {rate}")
-            keys.append(_style.key(series.look, series.label(protocol if rate == "b1" else protocol.rows), line))
+            keys.append(_style.key(series.look, series.typeset(protocol if rate == "b1" else protocol.rows), line))
             if line is not None:
                 _style.fitted(axes, line, series.look)
-        _style.log_axes(axes, analysis.frame[analysis.frame["rate"] == "b1"]["d"].tolist() if x == "d" else None)
+        _plots.log_axes(axes, analysis.frame[analysis.frame["rate"] == "b1"]["d"].tolist() if x == "d" else None)
         axes.set_xlabel("number of inputs $d$" if x == "d" else r"training rows $n = 0.64\,N$")
         if column == 0:
             axes.set_ylabel(_curves.ordinate(_curves.TEST_ERROR))

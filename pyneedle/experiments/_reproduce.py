@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyneedle import _checks, _files, _native
+from pyneedle import _checks, _files, _native, _plots
 from pyneedle._device import device_named
 from pyneedle.experiments import _registry, _style, _tables
 from pyneedle.experiments._experiment import Experiment
@@ -81,7 +81,7 @@ def reproduce(
     notes = list(analysis.notes)
     if overlay is not None and not experiment.overlays:
         notes.append(f"The rows of {overlay.name} are not shown: only test errors against d have others beside them.")
-    with _style.styled():
+    with _plots.styled():
         files = _style.save(experiment.draw(analysis, protocol, overlay), stem)
     runs, table = Path(f"{stem}.csv"), Path(f"{stem}-table.csv")
     write_csv(analysis.frame, runs)

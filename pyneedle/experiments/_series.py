@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pyneedle._networks import NetworkName
+from pyneedle._plots import LOOKS, Look, scientific
 from pyneedle.experiments._protocol import Protocol, strength
 from pyneedle.sweep import Sweep
 
@@ -17,20 +18,7 @@ PenaltyName = Literal["none", "l1", "l2", "path-norm"]
 _PENALTY_LABELS = {"none": "no penalty", "l1": "L1", "l2": "L2", "path-norm": "path norm"}
 
 
-@dataclass(frozen=True)
-class Look:
-    """Colour and markers of a curve, `cross` for others' results: in grey these and the shades tell curves apart.
-
-    Dashes say whether a curve is of training or test.
-    """
-
-    colour: str
-    marker: str
-    cross: str = "x"
-
-
-BLACK, GREEN = Look("#000000", "o"), Look("#4b7f31", "D", "+")
-ORANGE, BLUE = Look("#d9730d", "^", "2"), Look("#7fa8c9", "s", "1")
+BLACK, _, RED, GREEN, PURPLE, ORANGE, BLUE, _ = LOOKS[:8]
 
 
 @dataclass(frozen=True)
@@ -57,8 +45,12 @@ class Series:
         return self.network if self.penalty == "none" else f"{self.network}, {_PENALTY_LABELS[self.penalty]}"
 
     def label(self, protocol: Protocol) -> str:
-        """For legends: with the strength of the penalty."""
+        """For tables: with the strength of the penalty."""
         return self.network if self.penalty == "none" else f"{self.network}, {penalty_label(protocol, self.penalty)}"
+
+    def typeset(self, protocol: Protocol) -> str:
+        """The same, as mathematical text."""
+        return self.network if self.penalty == "none" else f"{self.network}, {typeset_penalty(protocol, self.penalty)}"
 
     def sweep(self, protocol: Protocol, target: "TargetName" = "square", batch: str | int = "ratio") -> Sweep:
         """The runs, over all d, N and repeats of a protocol."""
@@ -85,9 +77,16 @@ NETWORKS = (GN, LCN, LN)
 
 
 def penalty_label(protocol: Protocol, name: str) -> str:
-    """How figures call a penalty of a protocol."""
+    """How tables call a penalty of a protocol."""
     penalty = protocol.penalty(name)
     return _PENALTY_LABELS[name] if penalty is None else f"{_PENALTY_LABELS[name]} {strength(penalty)}"
+
+
+def typeset_penalty(protocol: Protocol, name: str) -> str:
+    """How figures call it."""
+    penalty = protocol.penalty(name)
+    label = _PENALTY_LABELS[name]
+    return label if penalty is None else rf"{label}, $\lambda = {scientific(penalty.strength)}$"
 
 
 def joined(sweeps: Sequence[Sweep]) -> Sweep:

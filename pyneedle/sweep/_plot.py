@@ -1,20 +1,17 @@
 """Results as a figure: two columns, a line a group, points for repeats."""
 
 import difflib
-import itertools
 import math
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from pyneedle import _files
+from pyneedle import _plots
+from pyneedle._plots import Look
 
 # Columns that describe a run; those of them that vary tell the lines apart unless told otherwise.
 _DESCRIPTION = (
@@ -25,11 +22,8 @@ _DESCRIPTION = (
 # What follows from another column's variation and would only lengthen the labels.
 _FOLLOWS = {"batch_size": "n_samples", "data_sha256": "data"}
 _SHOWN_DIGITS = 12
-
-# Lines differ in marker, dashes and shade of grey, so that a print without colours can be read.
-_COLOURS = ("#000000", "#d95f02", "#1f78b4", "#8c8c8c", "#7570b3", "#66a61e", "#a6761d", "#e7298a")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-_DASHES = ("-", "--", "-.", ":")
+_SYMBOLS = {"d": "d", "alpha": r"\alpha", "n_samples": "N", "batch_size": "B"}
+_PENALTIES = {"none": "no penalty", "l1": "L1", "l2": "L2", "path-norm": "path norm"}
 
 
 def groups_of(frame: pd.DataFrame, x: str, y: str) -> list[str]:
@@ -88,23 +82,26 @@ def draw(
         positive = " positive" if log_x or log_y else ""
         raise ValueError(f"y must have finite{positive} values beside x to be drawn, got none for {y!r} against {x!r}")
 
-    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    with _plots.styled():
+        return _figure(shown, x, y, columns, log_x, log_y)
+
+
+def _figure(shown: pd.DataFrame, x: str, y: str, columns: list[str], log_x: bool, log_y: bool) -> Figure:
+    figure = _plots.new_figure()
     axes = figure.add_subplot()
     parts = list(shown.groupby(columns, sort=True, dropna=False)) if columns else [((), shown)]
-    styles = zip(itertools.cycle(_COLOURS), itertools.cycle(_MARKERS), itertools.cycle(_DASHES), strict=False)
-    for (key, part), (colour, marker, dash) in zip(parts, styles, strict=False):
-        label = _label(dict(zip(columns, key, strict=True)))
-        _line(axes, part, x, y, label=label, colour=colour, marker=marker, dash=dash)
+    for (group, part), look in zip(parts, _plots.looks(len(parts)), strict=True):
+        _line(axes, part, x, y, _label(dict(zip(columns, group, strict=True))), look)
     axes.set_xlabel(x.replace("_", " "))
     axes.set_ylabel(y.replace("_", " "))
     if log_x:
-        axes.set_xscale("log")
+        _plots.log_x(axes)
     if log_y:
-        axes.set_yscale("log")
-    axes.grid(True, which="major", color="0.9")
+        _plots.log_y(axes)
+    if pd.api.types.is_integer_dtype(shown[x]):
+        _plots.value_ticks(axes.xaxis, shown[x].tolist())
     if columns:
-        axes.legend(frameon=False)
+        _plots.legend(axes)
     return figure
 
 
@@ -119,7 +116,7 @@ def check_column(frame: pd.DataFrame, name: str, column: str) -> None:
     )
 
 
-def _line(axes: Axes, part: pd.DataFrame, x: str, y: str, *, label: str, colour: str, marker: str, dash: str) -> None:
+def _line(axes: Axes, part: pd.DataFrame, x: str, y: str, label: str, look: Look) -> None:
     logarithmic = bool((part[y] > 0).all())
     values = part[y].astype(float).map(math.log if logarithmic else float)
     by_x = values.groupby(part[x])
@@ -128,13 +125,16 @@ def _line(axes: Axes, part: pd.DataFrame, x: str, y: str, *, label: str, colour:
     if logarithmic:
         centre, low, high = np.exp(centre), np.exp(low), np.exp(high)
     abscissa = centre.index.to_numpy()
-    axes.plot(part[x], part[y], marker, color=colour, markerfacecolor="none", markersize=4, alpha=0.6)
-    axes.plot(abscissa, centre, dash, color=colour, marker=marker, markersize=5, label=label or None)
+    axes.plot(part[x], part[y], look.marker, color=look.colour, markerfacecolor="none", markersize=3, alpha=0.6)
+    axes.plot(
+        abscissa, centre, linestyle=look.dash, color=look.colour, linewidth=1.3, marker=look.marker, markersize=4.5,
+        label=label or None,
+    )  # fmt: skip
     repeated = spread.notna().to_numpy()
     if repeated.any():
         bars = np.array([(centre - low)[repeated], (high - centre)[repeated]])
         axes.errorbar(
-            abscissa[repeated], centre[repeated], yerr=bars, fmt="none", ecolor=colour, capsize=3, elinewidth=1
+            abscissa[repeated], centre[repeated], yerr=bars, fmt="none", ecolor=look.colour, capsize=3, elinewidth=1
         )
 
 
@@ -145,20 +145,17 @@ def _label(group: Mapping[str, Any]) -> str:
         if column in ("data", "data_sha256") and pd.isna(value):  # drawn ones, which the target names
             continue
         text = f"{value:g}" if isinstance(value, float) else str(value)
-        if column == "penalty" and value == "none":
-            parts.append("no penalty")
-        elif column == "strength" and "penalty" in group:
-            parts[-1] += f" {text}" if group["penalty"] != "none" else ""
+        if column == "penalty":
+            parts.append(_PENALTIES.get(text, text))
+        elif column == "strength":
+            if group.get("penalty") != "none":
+                parts.append(rf"$\lambda = {_plots.scientific(value)}$")
+        elif column in _SYMBOLS:
+            parts.append(f"${_SYMBOLS[column]} = {text}$")
         elif column == "data_sha256":
             parts.append(text[:_SHOWN_DIGITS])
-        elif column in ("network", "penalty", "target", "data", "activation", "dtype"):
+        elif column in ("network", "target", "data", "activation", "dtype"):
             parts.append(text)
         else:
             parts.append(f"{column.replace('_', ' ')} {text}")
     return ", ".join(parts)
-
-
-def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure to a file whose ending says the format; whole or not at all."""
-    with _files.replacing(path) as file:
-        figure.savefig(file, format=Path(path).suffix.lower().removeprefix("."), dpi=150)

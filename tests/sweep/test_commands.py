@@ -260,7 +260,9 @@ def test_what_a_plot_shows(store):
     frame = frame[frame["d"] < 5]
     axes = _plot.draw(frame, "d", "test_mse", log_y=True).axes[0]
     labels = {text.get_text() for text in axes.get_legend().get_texts()}
-    assert labels == {"GN, no penalty", "GN, l1 1e-06", "LN, no penalty", "LN, l1 1e-06"}
+    l1 = r"L1, $\lambda = 10^{-6}$"
+    assert labels == {"GN, no penalty", f"GN, {l1}", "LN, no penalty", f"LN, {l1}"}
+    assert axes.xaxis.get_majorticklocs().tolist() == [2, 3]
     assert (axes.get_xscale(), axes.get_yscale()) == ("linear", "log")
     means = {line.get_label(): line for line in axes.get_lines()}
     part = frame[(frame["network"] == "GN") & (frame["penalty"] == "none")]
