@@ -193,7 +193,7 @@ def thinned(values: Sequence[float], logarithmic: bool) -> list[float]:
 
 def tick(value: float) -> str:
     """A number at an axis."""
-    return f"{value:g}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"${scientific(value)}$"
+    return f"{value:g}" if 1e-3 <= abs(value) < 1e6 or value == 0 else f"${scientific(value)}$"
 
 
 def scientific(value: float) -> str:
