@@ -47,7 +47,7 @@ def curve(axes: Axes, x: "pd.Series[float]", y: "pd.Series[float]", look: Look, 
         markersize=2.6, markeredgewidth=0.5, alpha=0.5,
     )  # fmt: skip
     axes.plot(
-        means.index, means, color=look.colour, linestyle=TRAIN if train else TEST, linewidth=1.0 if train else 2.0,
+        means.index, means, color=look.colour, linestyle=TRAIN if train else TEST, linewidth=1.0 if train else 1.7,
         gapcolor="white" if train else None, marker=look.marker, markerfacecolor=face, markersize=3.2 if train else 5.0,
         markeredgewidth=0.7, zorder=2.5 if train else 2.0,
     )  # fmt: skip
@@ -67,7 +67,7 @@ def fitted(axes: Axes, fit: PowerLaw, look: Look) -> None:
 def key(look: Look, label: str, line: PowerLaw | None = None, name: str = "slope", **changes: Any) -> Line2D:
     """The entry of a legend for a curve, with the slope of its fitted line."""
     label += "" if line is None else typeset(f"\n{name} {line}")
-    return _plots.line_key(look, label, **{"linestyle": "-", "linewidth": 2.0, "markersize": 5.0, **changes})
+    return _plots.line_key(look, label, **{"linestyle": "-", "linewidth": 1.7, "markersize": 5.0, **changes})
 
 
 def line_key(label: str, linestyle: Any, colour: str = "0.25", width: float = 1.3) -> Line2D:
@@ -88,7 +88,7 @@ def overlay_key(look: Look, label: str, network: str) -> Line2D:
 
 def kind_keys(fits: bool = True, test: str = "test", train: str = "train") -> list[Line2D]:
     """The entries of a legend for the kinds of lines."""
-    kinds = [line_key(test, TEST, width=2.0), line_key(train, TRAIN, width=1.0)] if test else []
+    kinds = [line_key(test, TEST, width=1.7), line_key(train, TRAIN, width=1.0)] if test else []
     return [*kinds, line_key("fitted", FIT, width=1.7)] if fits else kinds
 
 
