@@ -195,11 +195,11 @@ def _draw(curves: Curves, analysis: Analysis, protocol: Protocol, overlay: "Over
         for series in curves.series:
             rows = published_rows(overlay, curves, series, protocol)
             if len(rows):
-                _style.overlaid(axes, rows["d"], rows[TEST_ERROR], series.look, series.network)
+                _style.overlaid(axes, rows["d"], rows[TEST_ERROR], series)
                 ticks += rows["d"].tolist()
                 size = _style.power(rows["n_samples"])
                 label = f"{series.name}, published, $N = {size}$"
-                keys.append(_style.overlay_key(series.look, label, series.network))
+                keys.append(_style.overlay_key(series, label))
     _plots.log_axes(axes, ticks if curves.x == "d" else None)
     axes.set_xlabel("number of inputs $d$" if curves.x == "d" else "training rows $0.64\\,N$")
     axes.set_ylabel(ordinate(curves.y, curves.target))

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 
 from pyneedle import _plots
 from pyneedle._plots import DASHED, DOTTED, SOLID, Look
+from pyneedle.experiments._series import Series
 from pyneedle.experiments._slopes import PowerLaw, geometric_mean
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 FORMATS = ("png", "svg")
 # Dashes say what a line is of; colours and markers, which network and penalty.
 TRAIN, TEST, FIT = DASHED, SOLID, DOTTED
-_CROSSES = {"GN": "x", "LCN": "+", "LN": "_"}
+_CROSSES, _PENALISED = {"GN": "x", "LCN": "+", "LN": "_"}, "|"
 # Others' results stand a little to the right of one's own.
 _ASIDE = 1.025
 
@@ -53,9 +54,14 @@ def curve(axes: Axes, x: "pd.Series[float]", y: "pd.Series[float]", look: Look, 
     )  # fmt: skip
 
 
-def overlaid(axes: Axes, x: "pd.Series[float]", y: "pd.Series[float]", look: Look, network: str) -> None:
+def overlaid(axes: Axes, x: "pd.Series[float]", y: "pd.Series[float]", series: Series) -> None:
     """Results of others: crosses, beside one's own at the same x."""
-    axes.plot(x * _ASIDE, y, _CROSSES[network], color=look.colour, markersize=5.0, markeredgewidth=0.9, zorder=3.0)
+    axes.plot(x * _ASIDE, y, color=series.look.colour, zorder=3.0, **_cross(series))
+
+
+def _cross(series: Series) -> dict[str, Any]:
+    marker = _CROSSES[series.network] if series.penalty == "none" else _PENALISED
+    return {"linestyle": "none", "marker": marker, "markersize": 5.0, "markeredgewidth": 0.9}
 
 
 def fitted(axes: Axes, fit: PowerLaw, look: Look) -> None:
@@ -80,10 +86,9 @@ def typeset(text: str) -> str:
     return re.sub(r"(?<= )-(?=\d)", "−", text)
 
 
-def overlay_key(look: Look, label: str, network: str) -> Line2D:
+def overlay_key(series: Series, label: str) -> Line2D:
     """The entry of a legend for results of others."""
-    drawn = {"linestyle": "none", "marker": _CROSSES[network], "markersize": 5.0, "markeredgewidth": 0.9}
-    return _plots.line_key(look, label, **drawn)
+    return _plots.line_key(series.look, label, **_cross(series))
 
 
 def kind_keys(fits: bool = True, test: str = "test", train: str = "train") -> list[Line2D]:
