@@ -129,9 +129,10 @@ def legend(axes: Axes, handles: Sequence[Any] | None = None) -> Legend:
         handles=shown, frameon=False, handlelength=3.2, loc="upper left", bbox_to_anchor=(1.01, 1.02),
         ncols=-(-len(shown) // _MOST_ROWS),
     )  # fmt: skip
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    size = drawn.get_window_extent(figure.canvas.get_renderer())  # type: ignore[attr-defined]
+    figure = axes.figure
+    assert isinstance(figure, Figure)
+    assert isinstance(figure.canvas, FigureCanvasAgg)
+    size = drawn.get_window_extent(figure.canvas.get_renderer())  # type: ignore[no-untyped-call]
     width, height = figure.get_size_inches()
     figure.set_size_inches(width + size.width / figure.dpi, max(height, size.height / figure.dpi + _MARGIN))
     return drawn
