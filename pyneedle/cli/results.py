@@ -1,7 +1,7 @@
 """`pyneedle results` and `pyneedle plot`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
@@ -11,6 +11,9 @@ from pyneedle import _files
 from pyneedle.cli._console import print_table
 from pyneedle.cli._errors import BAD_USAGE, bad_usage, fail, failures
 from pyneedle.sweep import read_results, write_csv, write_parquet
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _SHOWN = (
     "network", "target", "data", "d", "n_samples", "penalty", "strength", "repeat", "epochs", "status",
@@ -40,15 +43,22 @@ def results(
         typer.echo("no runs yet")
         return
     columns = [name for name in _SHOWN if name in ("network", "d", "status") or frame[name].nunique(dropna=False) > 1]
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    for name in columns:
-        table.add_column(name, justify="left" if frame[name].dtype == object else "right", no_wrap=True)
-    for row in frame[columns].head(_MOST_ROWS).itertuples(index=False):
-        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row))
-    print_table(table)
+    print_table(_table(frame[columns].head(_MOST_ROWS)))
     counts = ", ".join(f"{count} {status}" for status, count in frame["status"].value_counts().items())
     more = f"; the first {_MOST_ROWS} are shown, --csv writes all" if len(frame) > _MOST_ROWS else ""
     typer.echo(f"{len(frame)} runs ({counts}){more}")
+
+
+def _table(frame: "pd.DataFrame") -> Table:
+    """Text to the left, numbers to the right."""
+    from pandas.api.types import is_numeric_dtype
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for name in frame.columns:
+        table.add_column(name, justify="right" if is_numeric_dtype(frame[name]) else "left", no_wrap=True)
+    for row in frame.itertuples(index=False):
+        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row))
+    return table
 
 
 def plot(

@@ -215,6 +215,21 @@ def test_a_pipe_cuts_nothing_off(store, file):
     assert f"{best:.4g}" in run("results", store).stdout
 
 
+def test_results_are_aligned(store):
+    """Text begins below its heading, numbers end below theirs."""
+    heading, _, *rows = [line for line in run("results", store).stdout.splitlines() if line.strip()][:-1]
+    assert len(rows) == 25
+    names = {match[0]: match.span() for match in re.finditer(r"\S+", heading)}
+    for line in rows:
+        cells = [match.span() for match in re.finditer(r"\S+", line)]
+        assert len(cells) == len(names)
+        for (name, (start, end)), (first, last) in zip(names.items(), cells, strict=True):
+            if name in ("network", "penalty", "status"):
+                assert first == start, name
+            else:
+                assert last == end, name
+
+
 def test_results_without_pyarrow(store, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     result = run("results", store, "--parquet", tmp_path / "a.parquet")
