@@ -228,6 +228,20 @@ def test_divergence_fails_with_valid_json(tmp_path):
     assert "diverged" in result.stdout
 
 
+def test_without_a_best_epoch_the_numbers_are_of_the_initial_parameters():
+    args = ("--network", "GN", "--learning-rate", "1e30")
+    record = json.loads(train(*args, "--json").stdout)
+    assert record["best_epoch"] == -1
+    assert [record[f"{kind}_units"] for kind in ("dead", "on", "mixed")] == [None] * 3
+    network = pn.GlobalNetwork(3, 5)
+    assert record["path_norm"] == pn.path_norm(network, network.init(0))
+    shown = train(*args).stdout
+    assert "mean squared error, initial parameters" in shown
+    assert "path norm, initial parameters" in shown
+    assert "dead / on / mixed" not in shown
+    assert "initial parameters" not in train().stdout
+
+
 def test_a_network_beyond_memory_is_a_failure():
     result = train("--network", "GN", "--d", 16_000, "--alpha", 50)
     assert result.exit_code == 1
