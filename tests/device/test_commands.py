@@ -142,12 +142,27 @@ def test_reproduce_on_the_gpu(cuda, tmp_path):
     assert sum(count for count, _ in cuda.trained) == len(frame)
 
 
+def test_a_finished_reproduction_is_drawn_again_without_the_gpu(tmp_path):
+    protocol = replace(
+        experiments.EXPERIMENTS["fig5a"].protocols["quick"], d=(2, 3), gn_d=None, n_samples=(200,), epochs=2, alpha=3
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        fake_cuda.install(patch)
+        first = experiments.reproduce("fig5a", protocol, tmp_path, progress=False, device="cuda")
+    with pytest.MonkeyPatch.context() as patch:
+        fake_cuda.without_cuda(patch)
+        store = tmp_path / experiments.STORE_NAME
+        again = experiments.reproduce("fig5a", protocol, tmp_path / "again", store, progress=False, device="cuda")
+    assert again.fits == first.fits
+
+
 def test_reproduce_estimates_and_refuses_without_a_gpu(monkeypatch, tmp_path):
     fake_cuda.without_cuda(monkeypatch)
     for more in ([], ["--dry-run"]):
         result = run("reproduce", "fig3a", "--device", "cuda", "--out", tmp_path / "out", *more)
         assert result.exit_code == 1
         assert "device 'cuda' is not available" in result.stderr
+        assert not (tmp_path / "out").exists()
 
 
 def test_continued_trainings_stay_on_their_device(cuda, tmp_path):

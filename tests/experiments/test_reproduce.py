@@ -219,8 +219,6 @@ def test_command_lists_and_refuses(tmp_path):
     known = ", ".join(["all", "list", *experiments.names()])
     assert bad.stderr == f"Error: unknown experiment 'fig99'; known are {known}\n"
     assert run("fig3a", "--preset", "fast").exit_code == 2
-    missing = run("fig5a", "--out", tmp_path, "--published", tmp_path / "none.csv")
-    assert missing.exit_code == 1
 
 
 def test_command_runs_and_prints(tmp_path, monkeypatch):
@@ -245,15 +243,22 @@ def test_command_runs_and_prints(tmp_path, monkeypatch):
         (["--device", "cuda"], "Error: nothing was run: device 'cuda' is not available: this build", 1),
         (["--executor", "ray"], 'Error: nothing was run: executor "ray" needs Ray: pip install', 1),
         (["--threads", "0"], "Error: --threads must be at least 1, got 0", 2),
-        (["--published", "none.csv"], "Error: nothing was run: No such file", 1),
+        (["--published", "none.csv"], "Error: --published: cannot read 'none.csv': No such file", 1),
+        (["--published", "."], "Error: --published: cannot read '.': Is a directory", 1),
+        (["--published", "not-csv"], "Error: --published must have the columns arch, target,", 2),
+        (["--store", "none/runs.sqlite"], "Error: nothing was run: cannot make 'none/runs.sqlite': its folder", 1),
+        (["--store", "not-csv"], "Error: nothing was run: 'not-csv' is not a store of pyneedle", 1),
     ],
 )
-def test_all_says_once_what_would_end_each(options, message, status, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["fig5a", "all"])
+def test_what_would_end_it_is_said_once_and_nothing_made(name, options, message, status, tmp_path, monkeypatch):
     without_cuda(monkeypatch)
     monkeypatch.setitem(sys.modules, "ray", None)
-    result = run("all", "--out", tmp_path / "out", *options)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "not-csv").write_text("something else\n" * 20)
+    result = run(name, "--out", tmp_path / "out", *options)
     assert result.exit_code == status
-    assert result.stderr.startswith(message)
+    assert result.stderr.startswith(message if name == "all" else message.replace("nothing was run", "fig5a failed"))
     assert result.output.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
