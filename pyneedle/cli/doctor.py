@@ -4,7 +4,6 @@ import os
 import platform
 import sys
 from importlib import metadata
-from pathlib import Path
 
 import numpy as np
 import typer
@@ -12,31 +11,14 @@ from rich import box
 from rich.table import Table
 
 import pyneedle as pn
-from pyneedle import _blas, _checks, _native
+from pyneedle import _blas, _checks, _machine, _native
 from pyneedle._networks import Network
 from pyneedle.cli import _doctor_cuda
 from pyneedle.cli._console import console, print_table
 from pyneedle.cli._errors import FAILURE
 
-_FEATURES = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl", "asimd", "sve")
 # Largest difference to the reference, relative to the largest entry of the gradient.
 _TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
-
-
-def _cpu() -> tuple[str, list[str]]:
-    """Name of the processor and those of its features that kernels could use."""
-    name, flags = platform.processor() or platform.machine(), set[str]()
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                name = value.strip()
-            elif key.strip() in ("flags", "Features"):
-                flags = set(value.split())
-                break
-    except OSError:
-        pass
-    return name, [feature for feature in _FEATURES if feature in flags]
 
 
 def _version(package: str) -> str:
@@ -49,7 +31,6 @@ def _version(package: str) -> str:
 def _system() -> tuple[list[tuple[str, str]], bool]:
     """Lines of the report, and whether nothing is wrong with them."""
     good = True
-    cpu, features = _cpu()
     try:
         level = _native.active_level()
     except ValueError as error:
@@ -66,8 +47,8 @@ def _system() -> tuple[list[tuple[str, str]], bool]:
         ("python", f"{platform.python_version()} ({sys.executable})"),
         ("packages", ", ".join(f"{package} {_version(package)}" for package in packages)),
         ("system", platform.platform()),
-        ("processor", cpu),
-        ("features", " ".join(features) or "none that kernels use"),
+        ("processor", _machine.processor()),
+        ("features", " ".join(_machine.vector_extensions()) or "none that kernels use"),
         ("levels compiled", " ".join(_native.compiled_levels())),
         ("levels supported", " ".join(_native.supported_levels())),
         ("level chosen", level),
