@@ -91,6 +91,22 @@ class Dataset:
     sort: Sort
     dtype: np.dtype[Any]
 
+    @property
+    def description(self) -> dict[str, Any]:
+        """What the rows are, without them: the arguments by which `make_dataset` draws them again.
+
+        It does so where `target` is one that it knows by name. Own arrays have seed None, and a function of your own
+        has only its name here.
+        """
+        return {
+            "target": self.target,
+            "d": self.d,
+            "n_samples": self.n_samples,
+            "seed": self.seed,
+            "sort": self.sort,
+            "dtype": self.dtype.name,
+        }
+
     @classmethod
     def from_arrays(
         cls,

@@ -6,6 +6,7 @@ all inputs.
 """
 
 import functools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from pyneedle._penalties import Penalty
 Activation = Literal["relu", "tanh", "sigmoid"]
 NetworkName = Literal["LN", "LCN", "GN"]
 Scheme = Literal["paper", "glorot"]
+
+_MOST_PARAMETERS = 2**40  # kMaxParameters of the native code; no machine has the memory
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,12 @@ class Network(ABC):
         object.__setattr__(self, "hidden_layers", _checks.integer("hidden_layers", self.hidden_layers, maximum=2))
         _checks.choice("activation", self.activation, ("relu", "tanh", "sigmoid"))
         self._check_blocks()
-        # The native constructor finds sizes whose parameters can't be counted in memory.
-        native(self)
+        count = sum(map(math.prod, shapes(self).values()))
+        if count > _MOST_PARAMETERS:
+            raise ValueError(
+                f"d and alpha must give a network of at most {_MOST_PARAMETERS} parameters, got {self.d} and "
+                f"{self.alpha}, which give {count}"
+            )
 
     @abstractmethod
     def _check_blocks(self) -> None:

@@ -298,7 +298,11 @@ def train_ensemble(runs: Iterable[Run], threads: int | None = None, progress: bo
     MemoryError
         Where a run does not fit into the GPU's free memory.
     """
-    members = list(runs)
+    try:
+        iterator = iter(runs)
+    except TypeError:
+        raise TypeError(f"runs must be an iterable of Run, got {type(runs).__name__}") from None
+    members = list(iterator)
     for i, run in enumerate(members):
         if not isinstance(run, Run):
             raise TypeError(f"runs[{i}] must be a Run, got {type(run).__name__}")
@@ -454,6 +458,8 @@ def _fit(run: Run, result: "_native.Result", threads: int) -> Fit:
         optimizer=run.optimizer,
         penalty=run.penalty,
         seed=run.seed,
+        shuffle=run.shuffle,
+        data=run.dataset.description,
         dataset=run.dataset,
         state=_state(result, history, seconds),
     )

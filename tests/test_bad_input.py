@@ -37,7 +37,11 @@ CASES = {
     "d beyond 64 bits": (lambda: pn.LocalNetwork(2**70), ValueError, "d must be at most"),
     "alpha zero": (lambda: pn.LocalNetwork(4, 0), ValueError, "alpha must be at least 1"),
     "alpha float": (lambda: pn.LocalNetwork(4, np.float64(3)), TypeError, "alpha must be an integer"),
-    "too many parameters": (lambda: pn.GlobalNetwork(60_000, 50), ValueError, "parameters"),
+    "too many parameters": (
+        lambda: pn.GlobalNetwork(60_000, 50),
+        ValueError,
+        "d and alpha must give a network of at most 1099511627776 parameters, got 60000 and 50, which give 91800090000",
+    ),
     "too wide": (
         lambda: pn.GlobalNetwork(2**30, 8),
         ValueError,
@@ -233,6 +237,8 @@ CASES = {
     "train threads": (lambda: pn.train(NET, DS, threads=-1), ValueError, "threads must be at least 1"),
     "progress": (lambda: pn.train(NET, DS, progress="yes"), TypeError, "progress must be True or False"),
     "shuffle": (lambda: pn.train(NET, DS, shuffle=0), TypeError, "shuffle must be True or False"),
+    "runs of no kind": (lambda: pn.train_ensemble(DS), TypeError, "runs must be an iterable of Run, got Dataset"),
+    "one run": (lambda: pn.train_ensemble(RUN), TypeError, "runs must be an iterable of Run, got Run"),
     "runs": (lambda: pn.train_ensemble([RUN, NET]), TypeError, r"runs\[1\] must be a Run"),
     "batch rule": (lambda: pn.batch_size(0), ValueError, "n_samples must be at least 1"),
 }

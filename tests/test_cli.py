@@ -111,7 +111,7 @@ def test_options_of_the_data():
     record = json.loads(result.stdout)
     ds = pn.make_dataset("square", 3, 200, seed=5, sort="none")
     assert record["test_mse"] == pn.train(pn.LocalNetwork(3, 5, 1, "tanh"), ds, epochs=3).test_mse
-    assert record["sort"] == "none"
+    assert (record["sort"], record["data_seed"], record["shuffle"]) == ("none", 5, True)
 
 
 def test_quiet_prints_nothing():

@@ -165,8 +165,10 @@ def _member(file: Any, name: str) -> Array:
     _checks.memory(size, np.dtype(np.uint8), f"array {name} of an .npz file")
     try:
         array = file[name]
-    except ValueError as error:  # objects, which only unpickling would make
-        raise _RefusedError(f"{name} can't be read: {error}") from None
+    except ValueError as error:
+        # numpy advises to load pickles, which may run any program.
+        why = "it holds Python objects" if "allow_pickle" in str(error) else error
+        raise _RefusedError(f"{name} can't be read: {why}") from None
     if not isinstance(array, np.ndarray):
         raise _RefusedError(f"{name} is no array")
     return array
