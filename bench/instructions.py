@@ -26,6 +26,7 @@ from pathlib import Path
 import pyneedle as pn
 from bench.counting import ADAM_BYTES
 from pyneedle import _blas
+from pyneedle._networks import BY_NAME
 
 CASES = [
     ("LN", 4, "none"),
@@ -38,7 +39,6 @@ CASES = [
     ("GN", 20, "none"),
     ("GN", 20, "path-norm"),
 ]
-NETWORKS = {"LN": pn.LocalNetwork, "LCN": pn.LocallyConnectedNetwork, "GN": pn.GlobalNetwork}
 PENALTIES = {"none": None, "l1": pn.L1(1e-5), "l2": pn.L2(1e-5), "path-norm": pn.PathNorm(1e-5)}
 WARM, COUNTED = 2, 2  # steps
 ADAM_D = 20
@@ -84,7 +84,7 @@ class Counter:
 
     def train(self, network: str, d: int, penalty: str) -> None:
         """Start from where two epochs of the protocol lead."""
-        net = NETWORKS[network](d=d)
+        net = BY_NAME[network](d=d)
         fit = pn.train(net, pn.make_dataset("square", d, 100_000), 2, penalty=PENALTIES[penalty])
         self._start.write_bytes(b"".join(value.tobytes() for value in fit.last_parameters.values()))
 
@@ -113,7 +113,7 @@ def print_steps(counter: Counter, networks: list[str]) -> None:
     print("| network | penalty | direct | kernel of auto | direct / auto |\n|---|---|---|---|---|", flush=True)
     for network, d, penalty in [case for case in CASES if case[0] in networks]:
         counter.train(network, d, penalty)
-        kernels = ("direct", NETWORKS[network](d=d).kernels[0])
+        kernels = ("direct", BY_NAME[network](d=d).kernels[0])
         direct, auto = (counter.step(kernel, network, d, penalty) for kernel in kernels)
         print(
             f"| {network} d={d} | {penalty} | {direct / 1e6:.4g} M | {kernels[1]} {auto / 1e6:.4g} M "
@@ -145,7 +145,7 @@ def print_adam(counter: Counter) -> None:
 def main() -> None:
     """Print Markdown tables."""
     parser = argparse.ArgumentParser(prog="python -m bench.instructions", description=__doc__)
-    choices = [*NETWORKS, "Adam"]
+    choices = [*BY_NAME, "Adam"]
     parser.add_argument("--networks", nargs="+", choices=choices, default=choices, help="default: all")
     chosen = parser.parse_args().networks
     for tool in ("valgrind", "cmake"):
@@ -154,7 +154,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         counter = Counter(build(folder / "build"), folder)
-        networks = [network for network in chosen if network in NETWORKS]
+        networks = [network for network in chosen if network in BY_NAME]
         if networks:
             print_steps(counter, networks)
         if "Adam" in chosen:

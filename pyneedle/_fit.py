@@ -29,11 +29,6 @@ _VERSION = 1
 HISTORY = {"train_loss": 1, "validation_loss": 1, "dead_units": 2, "on_units": 2, "mixed_units": 2}
 _NUMBERS = ("train_mse", "validation_mse", "test_mse", "path_norm")
 _VALUES = ("best_epoch", "status", "seconds", "kernel", "isa", "device", "threads", "epochs", "batch_size", "seed")
-_NETWORKS = {
-    "LN": _networks.LocalNetwork,
-    "LCN": _networks.LocallyConnectedNetwork,
-    "GN": _networks.GlobalNetwork,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,7 +279,7 @@ class Fit:
     @classmethod
     def _from_record(cls, record: Mapping[str, Any], contents: Mapping[str, Array]) -> "Fit":
         description = dict(record["network"])
-        network = _NETWORKS[description.pop("name")](**description)
+        network = _networks.BY_NAME[description.pop("name")](**description)
         shapes, count = network.parameter_shapes, network.parameter_count
         layers = network.hidden_layers
         dtype = _checks.float_dtype("the dtype of the parameters", contents["parameters"].dtype)

@@ -354,6 +354,11 @@ class GlobalNetwork(Network):
         return ()
 
 
+BY_NAME: dict[str, type[LocalNetwork | LocallyConnectedNetwork | GlobalNetwork]] = {
+    kind.name: kind for kind in (LocalNetwork, LocallyConnectedNetwork, GlobalNetwork)
+}
+
+
 # Cached beside the networks, not in them, so that they stay plain values that pickle and compare by their fields.
 @functools.lru_cache(maxsize=1024)
 def native(network: Network) -> _native.Network:

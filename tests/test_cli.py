@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import pyneedle as pn
+from pyneedle import _networks
 from pyneedle.cli import app
 
 SMALL = ["--network", "LN", "--d", "3", "--alpha", "5", "--n-samples", "200", "--epochs", "3"]
@@ -72,7 +73,7 @@ def test_json_is_one_object(network, dtype):
     assert result.stderr == ""
     record = json.loads(result.stdout)
     ds = pn.make_dataset("cosine", 3, 200, dtype=dtype)
-    kind = {"LN": pn.LocalNetwork, "LCN": pn.LocallyConnectedNetwork, "GN": pn.GlobalNetwork}[network.upper()]
+    kind = _networks.BY_NAME[network.upper()]
     fit = pn.train(
         kind(3, 5),
         ds,

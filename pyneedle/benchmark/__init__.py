@@ -10,6 +10,7 @@ from ._compare import Comparison, DisagreementError, compare
 from ._equality import Agreement, Truth
 from ._jax import JaxTrainer
 from ._kinks import clear_of_kinks, near_kinks
+from ._loop import LoopTrainer
 from ._machine import busy, describe
 from ._peer import Peer, Trainer, missing, module
 from ._problem import NETWORKS, PENALTIES, WEIGHTS, Array, NetworkName, Parameters, PenaltyName, Problem, make_problem
@@ -29,6 +30,7 @@ __all__ = [
     "Comparison",
     "DisagreementError",
     "JaxTrainer",
+    "LoopTrainer",
     "NetworkName",
     "Parameters",
     "Peer",

@@ -10,15 +10,7 @@ from typing import Any
 from pyneedle import _checks, _datasets, _device, _networks
 from pyneedle._datasets import Dataset, Sort
 from pyneedle._device import Device
-from pyneedle._networks import (
-    Activation,
-    GlobalNetwork,
-    LocallyConnectedNetwork,
-    LocalNetwork,
-    Network,
-    NetworkName,
-    Scheme,
-)
+from pyneedle._networks import Activation, Network, NetworkName, Scheme
 from pyneedle._optimizers import Adam
 from pyneedle._penalties import BY_KIND, L1, L2, PathNorm, Penalty
 from pyneedle._training import Run, batch_size
@@ -353,7 +345,5 @@ _FIELDS = tuple(f.name for f in fields(Cell))
 def _make_network(
     name: NetworkName, d: int, alpha: int, hidden_layers: int, activation: Activation, block_in: int
 ) -> Network:
-    if name == "GN":
-        return GlobalNetwork(d, alpha, hidden_layers, activation)
-    kind = LocalNetwork if name == "LN" else LocallyConnectedNetwork
-    return kind(d, alpha, hidden_layers, activation, block_in)
+    more = {} if name == "GN" else {"block_in": block_in}
+    return _networks.BY_NAME[name](d, alpha, hidden_layers, activation, **more)
