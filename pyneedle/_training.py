@@ -165,10 +165,15 @@ class Run:
                 raise TypeError(f"resume.{name} must have the data set's dtype {self.dataset.dtype}, got {value.dtype}")
 
     @property
+    def rows_per_step(self) -> int:
+        """`batch_size`, with its default put in."""
+        assert self.batch_size is not None  # since it was checked
+        return self.batch_size
+
+    @property
     def steps_per_epoch(self) -> int:
         """Steps of one epoch; the last may have fewer rows."""
-        assert self.batch_size is not None
-        return -(-len(self.dataset.train) // self.batch_size)
+        return -(-len(self.dataset.train) // self.rows_per_step)
 
 
 def train(
@@ -196,42 +201,15 @@ def train(
 
     Parameters
     ----------
-    network : LocalNetwork, LocallyConnectedNetwork or GlobalNetwork
-        What to train.
-    dataset : Dataset
-        With the network's d. Its dtype is that of the training.
-    epochs : int
-        >= 1.
-    batch_size : int, optional
-        Rows of a step, at most the training rows; the last batch of an epoch may be smaller. Default: the paper's
-        "ratio", int(0.8 * n_samples) // 100.
+    network, dataset, epochs, batch_size, penalty, seed, initial, kernel, device, shuffle, resume, keep_state
+        As for `Run`.
     optimizer : Adam, optional
         Default: `Adam()`, the paper's settings.
-    penalty : L1, L2 or PathNorm, optional
-        Added to the loss.
-    seed : int
-        0 <= seed < 2^64, of the shuffling and of the initial parameters.
-    initial : dict of str to ndarray, optional
-        Initial parameters, of the data set's dtype; they are not changed. Default: `network.init(seed, "paper",
-        dtype)`.
-    kernel : str
-        "auto" or one of `network.kernels`. On a GPU: "auto", "piecewise_linear" and "direct" for LN and LCN, "active"
-        and "direct" for GN, as far as they take the network; "direct_tf32" and "active_tf32" let the products of a GN
-        round their factors to TF32.
-    device : {"cpu", "cuda"}
-        The processor, or the first GPU that CUDA_VISIBLE_DEVICES leaves.
     threads : int, optional
         Default: as many as this process may run on. The result does not depend on it.
     progress : bool or callable
         True shows a bar on standard error where that is a terminal. A callable is given a snapshot of the run a few
         times a second; an exception that it raises ends the run and is passed on.
-    shuffle : bool
-        Reorder the training rows in every epoch.
-    resume : TrainingState, optional
-        Go on from here, with the arguments that the run had, up to `epochs` in all: the result is bitwise that of the
-        run without a stop.
-    keep_state : bool
-        Keep the state at the end, for `resume`; it holds four vectors of the parameters' size.
 
     Returns
     -------
@@ -240,12 +218,8 @@ def train(
 
     Raises
     ------
-    TypeError, ValueError
-        Where an argument is out of its range, or does not fit the others.
-    RuntimeError
-        Where the device is not available; the message says what is missing.
-    ImportError
-        Where a dense network finds no BLAS for its device.
+    TypeError, ValueError, RuntimeError, ImportError
+        As for `Run`.
     MemoryError
         Where the run does not fit into the GPU's free memory.
     """
@@ -344,11 +318,10 @@ def _train_on_both(
 
 
 def _member(run: Run, job: _native.Job) -> _gpu_training.Member:
-    assert run.batch_size is not None
     data = run.dataset
     kernel, tf32 = _device.split_kernel(run.kernel)
     shape = _gpu_training.Shape(
-        run.network, data.dtype.name, run.batch_size, len(data.train), len(data.validation), kernel, tf32
+        run.network, data.dtype.name, run.rows_per_step, len(data.train), len(data.validation), kernel, tf32
     )
     return _gpu_training.Member(job, shape, id(data))
 
@@ -388,7 +361,6 @@ def make_reporter(runs: list[Run], progress: bool | _Report) -> AbstractContextM
 
 
 def _job(run: Run) -> _native.Job:
-    assert run.batch_size is not None
     network, data = run.network, run.dataset
     if network.blocks == 1:  # a job asks the CPU's kernels whether they take it, whatever the device
         _blas.ensure_loaded()
@@ -400,7 +372,7 @@ def _job(run: Run) -> _native.Job:
         data.validation.x,
         data.validation.y,
         run.epochs,
-        run.batch_size,
+        run.rows_per_step,
         _optimizers.native(run.optimizer),
         _penalties.native(run.penalty),
         run.seed,
@@ -434,7 +406,6 @@ def _resumption(state: TrainingState | None) -> _native.Resumption | None:
 
 
 def _fit(run: Run, result: "_native.Result", threads: int) -> Fit:
-    assert run.batch_size is not None
     history: dict[str, Array] = {name: result[name] for name in HISTORY}  # type: ignore[literal-required]
     seconds = result["seconds"]
     if run.resume is not None:
@@ -454,7 +425,7 @@ def _fit(run: Run, result: "_native.Result", threads: int) -> Fit:
         device=run.device,
         threads=threads,
         epochs=run.epochs,
-        batch_size=run.batch_size,
+        batch_size=run.rows_per_step,
         optimizer=run.optimizer,
         penalty=run.penalty,
         seed=run.seed,

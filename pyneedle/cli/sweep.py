@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 import pyneedle as pn
+from pyneedle import _checks
 from pyneedle.cli._console import print_table
 from pyneedle.cli._errors import bad_usage, fail, failures
 from pyneedle.sweep import Estimate, Store
@@ -57,7 +58,7 @@ def sweep(
     """
     with bad_usage(), failures(f"cannot read {str(file)!r}"):
         plan = pn.Sweep.from_toml(file)
-        pn.train_ensemble([], threads, progress=False)  # checks the threads
+        _checks.threads(threads)
         if not checkpoint_seconds > 0.0:
             raise ValueError(f"checkpoint_seconds must be above 0, got {checkpoint_seconds}")
     path = file.with_suffix(".sqlite") if store is None else store

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import pyneedle as pn
-from pyneedle import _files, _native, _networks, _penalties
+from pyneedle import _checks, _files, _native, _networks, _penalties
 from pyneedle._device import device_named
 from pyneedle._training import check_device
 from pyneedle.cli._errors import BAD_USAGE, bad_usage, fail, failures
@@ -115,7 +115,7 @@ def train(
         with bad_usage(seed="--data-seed"):
             data = pn.make_dataset(target.value, d, n_samples, data_seed, sort.value, dtype.value)
         run = pn.Run(net, data, epochs, batch_size, optimizer, cost, seed, kernel=kernel, device=where)
-        pn.train_ensemble([], threads, progress=False)  # checks the threads
+        _checks.threads(threads)
     _check_outputs(save, plot)
 
     with failures("training failed"):
