@@ -79,8 +79,6 @@ class Job:
 
 @final
 class Progress:
-    """A snapshot of one run."""
-
     @property
     def steps(self) -> int: ...
     @property

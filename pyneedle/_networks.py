@@ -31,7 +31,21 @@ _MOST_PARAMETERS = 2**40  # kMaxParameters of the native code; no machine has th
 
 @dataclass(frozen=True)
 class Network(ABC):
-    """What the three networks have in common; make a `LocalNetwork`, `LocallyConnectedNetwork` or `GlobalNetwork`."""
+    """What the three networks have in common; make a `LocalNetwork`, `LocallyConnectedNetwork` or `GlobalNetwork`.
+
+    Attributes
+    ----------
+    d : int
+        Number of inputs.
+    alpha : int
+        Nodes per input in each hidden layer.
+    hidden_layers : {1, 2}
+        Of each block.
+    activation : {"relu", "tanh", "sigmoid"}
+        Of every hidden unit.
+    name : {"LN", "LCN", "GN"}
+        The paper's abbreviation.
+    """
 
     d: int
     alpha: int = 50

@@ -77,7 +77,17 @@ class Adam:
         native(self)
 
     def init_state(self, p: Any) -> AdamState:
-        """Zero moments for parameters `p`, a dict of arrays or one array, of their kind and where they are.
+        """Zero moments for parameters `p`, of their kind and where they are.
+
+        Parameters
+        ----------
+        p : ndarray or dict of str to ndarray, or arrays on a GPU
+            As for `step`.
+
+        Returns
+        -------
+        AdamState
+            For `step`, at t = 0.
 
         Raises
         ------

@@ -28,6 +28,11 @@ def batch_size(n_samples: int) -> int:
     n_samples : int
         Rows of the data set, all three splits together.
 
+    Returns
+    -------
+    int
+        Rows of a step.
+
     Raises
     ------
     TypeError, ValueError

@@ -14,6 +14,20 @@
 namespace pn::bind {
 namespace {
 
+constexpr const char* kProgress = R"(A snapshot of one run, as `train` and `train_ensemble` give it to a callable `progress`.
+
+Attributes
+----------
+steps, epochs : int
+    Finished so far.
+train_loss, validation_loss : float
+    Scaled mean squared errors of the last finished epoch, as in `Fit.history`; 0 before the first one.
+best_validation_loss : float
+    The lowest validation loss so far; infinite before the first one, 0 before the run has begun.
+started, finished : bool
+    Whether the run has begun, and whether it has ended.
+)";
+
 EpsilonPlacement parse_placement(const std::string& text) {
   if (text == "uncorrected") return EpsilonPlacement::uncorrected;
   if (text == "corrected") return EpsilonPlacement::corrected;
@@ -78,7 +92,7 @@ void define_training(py::module_& m) {
            py::arg("validation_y"), py::arg("epochs"), py::arg("batch_size"), py::arg("adam"), py::arg("penalty"),
            py::arg("seed"), py::arg("kernel"), py::arg("shuffle"), py::arg("resume") = py::none(),
            py::arg("keep_state") = false);
-  py::class_<Progress>(m, "Progress", "A snapshot of one run.", py::is_final())
+  py::class_<Progress>(m, "Progress", kProgress, py::is_final())
       .def_readonly("steps", &Progress::steps)
       .def_readonly("epochs", &Progress::epochs)
       .def_readonly("train_loss", &Progress::train_loss)

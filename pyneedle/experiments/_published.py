@@ -17,7 +17,17 @@ PAPER = (
 
 @dataclass(frozen=True)
 class PublishedNumber:
-    """A number of the paper; `source` says where it stands there."""
+    """A number of the paper.
+
+    Attributes
+    ----------
+    value : float
+        As it is printed.
+    quantity : str
+        What it is.
+    source : str
+        Where it stands: the figure or table.
+    """
 
     value: float
     quantity: str
@@ -78,7 +88,20 @@ class Overlay:
     name: str
 
     def select(self, network: str, target: str, penalty: str, strengths: Sequence[float]) -> "pd.DataFrame":
-        """The rows of a network, a target and a kind of penalty, with the first of the strengths that there is."""
+        """Choose the rows of one kind of training.
+
+        Parameters
+        ----------
+        network, target, penalty : str
+            Names of the network and the target, and the kind of the penalty or "none".
+        strengths : sequence of float
+            Of the penalty, the most wanted first.
+
+        Returns
+        -------
+        DataFrame
+            The rows with the first of the strengths that there is; empty where none is there.
+        """
         rows = self.frame
         rows = rows[(rows["arch"] == network) & (rows["target"] == target) & (rows["penalty"] == penalty)]
         if penalty == "none":
@@ -97,6 +120,11 @@ def read_overlay(path: str | os.PathLike[str]) -> Overlay:
     ----------
     path : path-like
         With at least the columns arch, target, penalty, strength, d, n_samples, train_mse, validation_mse and test_mse.
+
+    Returns
+    -------
+    Overlay
+        The rows, and the file's name.
 
     Raises
     ------

@@ -64,6 +64,11 @@ def reproduce(
     device : {"cpu", "cuda"}, optional
         Where the runs are made. Default: that of the protocol, the CPU for a preset.
 
+    Returns
+    -------
+    Result
+        Runs, slopes, comparisons and the names of the files.
+
     Raises
     ------
     TypeError, ValueError
@@ -143,6 +148,18 @@ def check(
 def plan(names: "Iterable[str]", preset: PresetName | Protocol = "quick", device: "Device | None" = None) -> Sweep:
     """The runs of some experiments, each once.
 
+    Parameters
+    ----------
+    names : iterable of str
+        Experiments.
+    preset, device
+        As for `reproduce`.
+
+    Returns
+    -------
+    Sweep
+        All that they may train, but for trainings that go on from a run's parameters.
+
     Raises
     ------
     TypeError, ValueError
@@ -169,6 +186,11 @@ def estimate(
         Experiments; runs that they share count once.
     preset, store, threads, device
         As for `reproduce`; without a store all runs are to be made.
+
+    Returns
+    -------
+    Estimate
+        Of time and memory.
     """
     chosen = list(names)
     keep = any(_registry.get(name).parameters for name in chosen)

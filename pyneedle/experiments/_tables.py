@@ -67,7 +67,15 @@ def markdown(result: "Result") -> str:
 
 
 def print_result(result: "Result", console: "Console") -> None:
-    """Print the table, the notes and the names of the files."""
+    """Print the table, the notes and the names of the files.
+
+    Parameters
+    ----------
+    result : Result
+        Of `reproduce`.
+    console : rich.console.Console
+        Where it is printed.
+    """
     from rich import box
     from rich.table import Table as Printed
 

@@ -257,6 +257,11 @@ class Cell:
             The own data of the cell, where it has any: the content knows their numbers by a hash, but not where they
             are. `Store.data_files` says where they were when a run was stored.
 
+        Returns
+        -------
+        Cell
+            With the hash of the cell whose content it is.
+
         Raises
         ------
         TypeError, ValueError
@@ -295,11 +300,22 @@ class Cell:
         return ", ".join([*parts, f"repeat {self.repeat}"])
 
     def make_network(self) -> Network:
-        """The network."""
+        """Make the network that is trained.
+
+        Returns
+        -------
+        LocalNetwork, LocallyConnectedNetwork or GlobalNetwork
+            One object for equal cells.
+        """
         return _make_network(self.network, self.d, self.alpha, self.hidden_layers, self.activation, self.block_in)
 
     def make_dataset(self) -> Dataset:
         """Draw the data, or read them.
+
+        Returns
+        -------
+        Dataset
+            Of the cell's dtype.
 
         Raises
         ------
@@ -313,7 +329,17 @@ class Cell:
         return _datasets.make_dataset(target, self.d, self.n_samples, self.data_seed, self.sort, self.dtype)
 
     def make_run(self, dataset: Dataset) -> Run:
-        """The training on `dataset`, which is that of `make_dataset`, for `train_ensemble`.
+        """Make the training, for `train_ensemble`.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            That of `make_dataset`; cells with the same data may share it.
+
+        Returns
+        -------
+        Run
+            With the cell's settings.
 
         Raises
         ------
