@@ -25,6 +25,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pyneedle as pn
 from pyneedle import _native
@@ -35,16 +36,16 @@ _GOAL = 0.05
 class Clock:
     """Processor and wall time of the calls of the native loop."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.processor = self.wall = 0.0
         self._native = _native.train
         self._driver = time.pthread_getcpuclockid(threading.get_ident())
         _native.train = self._timed
 
-    def _now(self):
+    def _now(self) -> float:
         return time.process_time() - time.thread_time() - time.clock_gettime(self._driver)
 
-    def _timed(self, *arguments, **more):
+    def _timed(self, *arguments: Any, **more: Any) -> Any:
         processor, wall = self._now(), time.perf_counter()
         try:
             return self._native(*arguments, **more)

@@ -19,6 +19,8 @@ class NumbaTrainer(LoopTrainer):
         self._k: Any = module("bench.baselines.numba_kernels")
         d, alpha, batch = problem.d, problem.alpha, problem.batch
         h = d * alpha
+        self._h1: Array
+        self._h2: Array
         if problem.network == "GN":
             self._h1, self._h2, self._dz, self._dh = (np.empty((batch, h), f32) for _ in range(4))
         else:
@@ -49,7 +51,8 @@ class NumbaTrainer(LoopTrainer):
         w1, b1, w2, b2, w3 = self._block_weights()
         w2t = np.ascontiguousarray(w2.transpose(0, 2, 1))
         self._k.blocks_forward(self._xt, w1, b1, w2t, b2, w3, self._group, self._h1, self._h2, self._out)
-        return self._out[:, :n].sum(axis=0) / f32(d)
+        total: Array = self._out[:, :n].sum(axis=0)
+        return total / f32(d)
 
     def _gradient(self, x: Array, y: Array) -> float:
         """Loss without penalty; its gradient into self._g."""
