@@ -108,7 +108,10 @@ DOCUMENTS = sorted(
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(README.parent)))
 def test_pictures_and_links_exist(document: Path) -> None:
     """Of every document; a link to a heading leads to one."""
+    pictures = any((README.parent / "docs").glob("**/*.png"))  # a source distribution has none
     for target in re.findall(r"\]\(([^):]+)\)", document.read_text(encoding="utf-8")):
+        if target.endswith(".png") and not pictures:
+            continue
         name, _, heading = target.partition("#")
         path = document.parent / name if name else document
         assert path.exists(), f"{document.name} links to {target}, which does not exist"
