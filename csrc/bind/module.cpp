@@ -14,7 +14,7 @@
 namespace pn::bind {
 namespace {
 
-constexpr const char* kProgress = R"(A snapshot of one run, as `train` and `train_ensemble` give it to a callable `progress`.
+constexpr const char* kProgress = R"(A snapshot of one run, which `train` gives to a callable `progress`.
 
 Attributes
 ----------
