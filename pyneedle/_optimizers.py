@@ -1,5 +1,7 @@
 """Adam, for the trainer and as a function of its own on any arrays."""
 
+import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -45,7 +47,8 @@ class Adam:
     beta1, beta2 : float
         Decay rates of the moments, in [0, 1).
     epsilon : float
-        > 0.
+        > 0. Times sqrt(1 - beta2) where it is "corrected", it must be a normal number of the arrays' dtype: from 1.2e-38
+        on in float32.
     decay : float
         Of the learning rate, per step, >= 0. Figure 4 of the paper uses 0.03.
     weight_decay : float
@@ -127,7 +130,8 @@ class Adam:
         Raises
         ------
         TypeError, ValueError
-            Where names, shapes or dtypes do not fit one another or the network, or an array is read-only.
+            Where names, shapes or dtypes do not fit one another or the network, an array is read-only, epsilon is too
+            small for the dtype, or arrays share memory; only `g` may be `p` itself.
         RuntimeError
             Where the parameters are on a GPU and this build or machine can't use it.
         """
@@ -148,11 +152,13 @@ class Adam:
             arrays = {"p": p, "g": g, "state.m": state.m, "state.v": state.v}
             _gpu_arrays.adam_step(layout, arrays, t, settings, cost)
         else:
-            _step_on_cpu({"g": g, "p": p, "state.m": state.m, "state.v": state.v}, t, settings, cost, network, count)
+            given = {"g": g, "p": p, "state.m": state.m, "state.v": state.v}
+            _step_on_cpu(self, given, t, settings, cost, network, count)
         state.t = t
 
 
 def _step_on_cpu(
+    adam: Adam,
     given: Mapping[str, Any],
     t: int,
     settings: _native.Adam,
@@ -168,7 +174,7 @@ def _step_on_cpu(
     else:
         shapes = _shapes(given["p"])
         groups, handle = [{key: shape} for key, shape in shapes.items() if 0 not in shape], None
-    gradient, *changed = _arrays(shapes, given)
+    gradient, *changed = _arrays(adam, shapes, given)
     for group in groups:
         flat_gradient = _parameters.flatten(group, gradient)
         flat = [_parameters.flatten(group, arrays) for arrays in changed]
@@ -206,8 +212,17 @@ def _shapes(p: Array | Mapping[str, Array]) -> Shapes:
     return {key: value.shape for key, value in p.items()}
 
 
-def _arrays(shapes: Shapes, given: Mapping[str, object]) -> list[Mapping[str, Array]]:
-    """Check that all are like "p", of one dtype, and all but "g" writable; single arrays become dicts."""
+def check_epsilon(adam: Adam, dtype: np.dtype[Any]) -> None:
+    """ValueError where epsilon is 0 to arithmetic of this dtype, which takes numbers below the normal ones as 0."""
+    factor = math.sqrt(1.0 - adam.beta2) if adam.epsilon_placement == "corrected" else 1.0
+    least = float(np.finfo(dtype).smallest_normal)
+    if adam.epsilon * factor < least:
+        scaled = "" if factor == 1.0 else f" times sqrt(1 - beta2) = {factor:.3g}"
+        raise ValueError(f"epsilon{scaled} must be at least {least:.3g} with {dtype}, got {adam.epsilon:.3g}")
+
+
+def _arrays(adam: Adam, shapes: Shapes, given: Mapping[str, object]) -> list[Mapping[str, Array]]:
+    """Check that all are like "p", of one dtype, apart, and all but "g" writable; single arrays become dicts."""
     checked: dict[str, Mapping[str, Array]] = {}
     single = isinstance(given["p"], np.ndarray)
     dtypes = {}
@@ -223,7 +238,60 @@ def _arrays(shapes: Shapes, given: Mapping[str, object]) -> list[Mapping[str, Ar
         for key in shapes:
             if name != "g" and not arrays[key].flags.writeable:
                 raise ValueError(f"{name}{f'[{key!r}]' if key else ''} must be writable, got a read-only array")
+    check_epsilon(adam, dtypes["p"])
+    _check_apart(checked)
     return list(checked.values())
+
+
+@dataclass(frozen=True)
+class _Span:
+    """Where an array lies in memory: bytes [first, end)."""
+
+    label: str
+    array: Array
+    changed: bool
+    first: int
+    end: int
+
+    @classmethod
+    def of(cls, name: str, key: str, array: Array) -> "_Span":
+        first = end = array.__array_interface__["data"][0]
+        for n, stride in zip(array.shape, array.strides, strict=True):
+            first, end = first + min(0, (n - 1) * stride), end + max(0, (n - 1) * stride)
+        return cls(f"{name}[{key!r}]" if key else name, array, name != "g", first, end + array.itemsize)
+
+
+def _check_apart(checked: Mapping[str, Mapping[str, Array]]) -> None:
+    """ValueError where an array that is changed shares memory with another one; g's may be p's of the same key."""
+    p = checked["p"]
+    spans = [
+        _Span.of(name, key, array)
+        for name, arrays in checked.items()
+        for key, array in arrays.items()
+        if array.size and not (name == "g" and _is_same(array, p[key]))
+    ]
+    spans.sort(key=lambda span: span.first)
+    end = end_of_changed = 0
+    for span in spans:
+        if span.first < (end if span.changed else end_of_changed):
+            return _check_pairs(spans)
+        end = max(end, span.end)
+        if span.changed:
+            end_of_changed = max(end_of_changed, span.end)
+
+
+def _check_pairs(spans: list[_Span]) -> None:
+    """The exact check, where some spans overlap: the elements of two slices with steps may still be apart."""
+    for one, other in itertools.combinations(spans, 2):
+        if (one.changed or other.changed) and np.shares_memory(one.array, other.array):
+            raise ValueError(f"{one.label} and {other.label} must not share memory")
+
+
+def _is_same(one: Array, other: Array) -> bool:
+    """Whether these arrays of one shape and dtype have the same elements in memory."""
+    if one is other:
+        return True
+    return one.strides == other.strides and one.__array_interface__["data"][0] == other.__array_interface__["data"][0]
 
 
 def _copy_back(shapes: Shapes, flat: Array, p: Mapping[str, Array]) -> None:

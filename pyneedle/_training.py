@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pyneedle import _blas, _checks, _device, _gpu_training, _native, _networks, _optimizers, _parameters, _penalties
+from pyneedle import _blas, _checks, _datasets, _device, _gpu_training, _native, _networks, _optimizers, _parameters, _penalties
 from pyneedle._checks import Array
 from pyneedle._datasets import Dataset
 from pyneedle._device import Device
@@ -108,8 +108,7 @@ class Run:
     def __post_init__(self) -> None:
         """Check everything before hours are spent."""
         _networks.check(self.network)
-        if not isinstance(self.dataset, Dataset):
-            raise TypeError(f"dataset must be a Dataset, got {type(self.dataset).__name__}")
+        _datasets.check(self.dataset)
         if self.dataset.d != self.network.d:
             raise ValueError(f"dataset must have the network's d={self.network.d}, got d={self.dataset.d}")
         rows = len(self.dataset.train)
@@ -123,6 +122,7 @@ class Run:
             object.__setattr__(self, "batch_size", size)
         if not isinstance(self.optimizer, Adam):
             raise TypeError(f"optimizer must be an Adam, got {type(self.optimizer).__name__}")
+        _optimizers.check_epsilon(self.optimizer, self.dataset.dtype)
         _penalties.check(self.penalty)
         object.__setattr__(self, "seed", _checks.seed(self.seed))
         if self.initial is not None:

@@ -1,5 +1,7 @@
 """The piecewise-linear kernel against the reference, where hinges, zeros and data points fall as badly as they can."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -99,6 +101,20 @@ def test_along_a_training(network, dtype):
         got, g = net.loss_and_grad(p, x, y)
         assert got == pytest.approx(loss, rel=1e-6 if dtype == "float32" else 1e-12)
         assert textbook.relative_error(g, truth) <= (1e-5 if dtype == "float32" else 1e-12)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_splits_at_one_address(network):
+    """A validation split that is the first part of the training split, in a narrower range."""
+    net, ds = network(d=4, alpha=20), pn.make_dataset("square", d=4, n_samples=2000, sort="none", dtype="float64")
+    order = np.argsort(np.abs(ds.train.x).max(axis=1))
+    x, y = np.ascontiguousarray(ds.train.x[order]), ds.train.y[order]
+    own = dataclasses.replace(ds, train=pn.Split(x, y), validation=pn.Split(x[:50], y[:50]))
+    fit, direct = (pn.train(net, own, epochs=3, kernel=kernel) for kernel in ("piecewise_linear", "direct"))
+    for loss in ("train_loss", "validation_loss"):
+        np.testing.assert_allclose(fit.history[loss], direct.history[loss], rtol=1e-6)
+    apart = dataclasses.replace(own, validation=pn.Split(x[:50].copy(), y[:50].copy()))
+    assert pn.train(net, apart, epochs=3).train_mse == pytest.approx(fit.train_mse, rel=1e-6)
 
 
 def test_where_it_applies():
