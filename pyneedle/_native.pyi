@@ -21,6 +21,8 @@ class Network:
     def parameter_count(self) -> int: ...
     @property
     def kernels(self) -> list[str]: ...
+    def kernel_bytes(self, kernel: str, dtype: str, rows: int, threads: int) -> int:
+        """Memory of a kernel beside the parameters and their gradient, from above; `rows` of a batch."""
 
 @final
 class Adam:

@@ -10,6 +10,7 @@
 #include "cpu/blas.hpp"
 #include "cpu/isa.hpp"
 #include "cpu/kernel_choice.hpp"
+#include "cpu/piecewise_linear_kernel.hpp"
 
 namespace pn::bind {
 namespace {
@@ -43,7 +44,8 @@ void define_descriptions(py::module_& m) {
            py::arg("inputs"), py::arg("block_in"), py::arg("width"), py::arg("shared"), py::arg("hidden_layers"),
            py::arg("activation"))
       .def_property_readonly("parameter_count", [](const NetworkShape& s) { return parameter_layout(s).size; })
-      .def_property_readonly("kernels", &kernels);
+      .def_property_readonly("kernels", &kernels)
+      .def("kernel_bytes", &kernel_bytes, py::arg("kernel"), py::arg("dtype"), py::arg("rows"), py::arg("threads"));
   py::class_<AdamSettings>(m, "Adam", py::is_final())
       .def(py::init([](double learning_rate, double beta1, double beta2, double epsilon, double decay,
                        double weight_decay, const std::string& placement) {
@@ -108,6 +110,7 @@ void define_functions(py::module_& m) {
 }
 
 void define_machine(py::module_& m) {
+  m.attr("most_piecewise_alpha") = cpu::kMostPiecewiseWidth;
   m.def("load_blas", &cpu::blas::load, py::arg("path"));
   m.def("blas_info", &cpu::blas::configuration);
   m.def("compiled_levels", [] { return names(cpu::compiled_levels()); });

@@ -4,6 +4,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from pyneedle import _networks
 from pyneedle.sweep._cell import Cell
 
 Shape: TypeAlias = tuple[object, ...]
@@ -57,13 +58,11 @@ def run_bytes(cell: Cell) -> int:
     network = cell.make_network()
     item = np.dtype(cell.dtype).itemsize
     parameters = network.parameter_count * _ARRAYS_PER_PARAMETER * item
-    units = network.width * network.blocks * cell.hidden_layers
     rows = max(cell.batch_size, _LEAST_ROWS)
-    # Only a dense network keeps the activations of a batch; the others work on a tile.
-    activations = 3 * rows * units * item if network.blocks == 1 else rows * item
+    kernel = _networks.native(network).kernel_bytes(cell.kernel, cell.dtype, rows, 1)
     points = cell.n_samples * (cell.d * _BYTES_PER_POINT + 16)
     file = 0 if cell.data is None else cell.data.n_samples * (cell.d + 1) * _BYTES_PER_NUMBER_READ
-    return _FIXED_BYTES + parameters + activations + points + file + cell.epochs * _BYTES_PER_EPOCH
+    return _FIXED_BYTES + parameters + kernel + points + file + cell.epochs * _BYTES_PER_EPOCH
 
 
 def step_flops(cell: Cell) -> float:
