@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from pyneedle import _dlpack
+from pyneedle import _cgroup, _dlpack
 
 Array = NDArray[Any]
 
@@ -91,9 +91,10 @@ def threads(value: int | None) -> int:
     if value is not None:
         return integer("threads", value, maximum=_MOST_THREADS)
     try:
-        return min(len(os.sched_getaffinity(0)), _MOST_THREADS)
+        cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on every system
-        return min(os.cpu_count() or 1, _MOST_THREADS)
+        cores = os.cpu_count() or 1
+    return min(cores, _cgroup.processors() or cores, _MOST_THREADS)
 
 
 def memory(count: int, dtype: np.dtype[Any], what: str) -> None:

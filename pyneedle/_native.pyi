@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 _Array: TypeAlias = NDArray[Any]
 
 __version__: str
+most_piecewise_alpha: int
 
 @final
 class Network:

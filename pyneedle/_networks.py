@@ -229,7 +229,7 @@ class Network(ABC):
 
     def _prepare(self, kernel: str) -> None:
         """Check the kernel's name and load what it needs."""
-        _checks.choice("kernel", kernel, ("auto", *kernels(self)), _device.cpu_hint(kernel))
+        check_kernel(self, kernel)
         # A single block that sees all inputs runs as a dense network, whatever it is called.
         if self.blocks == 1:
             _blas.ensure_loaded()
@@ -260,7 +260,8 @@ class LocalNetwork(_Blocked):
     d : int
         Number of inputs, >= 1.
     alpha : int
-        Nodes per input in each hidden layer, >= 1; a block is alpha * block_in wide.
+        Nodes per input in each hidden layer, >= 1; a block is alpha * block_in wide. Above 2048 only the direct kernel
+        applies.
     hidden_layers : {1, 2}
         Of the block.
     activation : {"relu", "tanh", "sigmoid"}
@@ -290,7 +291,8 @@ class LocallyConnectedNetwork(_Blocked):
     d : int
         Number of inputs, >= 1.
     alpha : int
-        Nodes per input in each hidden layer, >= 1; a block is alpha * block_in wide.
+        Nodes per input in each hidden layer, >= 1; a block is alpha * block_in wide. Above 2048 only the direct kernel
+        applies.
     hidden_layers : {1, 2}
         Of each block.
     activation : {"relu", "tanh", "sigmoid"}
@@ -362,6 +364,15 @@ def native(network: Network) -> _native.Network:
 
 
 @functools.lru_cache(maxsize=1024)
+def check_kernel(network: Network, kernel: object) -> None:
+    """ValueError or TypeError where the network has no such kernel on the CPU; says what the named one takes."""
+    hint = _device.cpu_hint(kernel)
+    if kernel == "piecewise_linear":
+        most = _native.most_piecewise_alpha
+        hint = f"'piecewise_linear' takes ReLU, one input per block and an alpha of at most {most}"
+    _checks.choice("kernel", kernel, ("auto", *kernels(network)), hint)
+
+
 def kernels(network: Network) -> tuple[str, ...]:
     """The kernels that can run a network, as the native module lists them."""
     return tuple(native(network).kernels)

@@ -47,8 +47,8 @@ class Adam:
     beta1, beta2 : float
         Decay rates of the moments, in [0, 1).
     epsilon : float
-        > 0. Times sqrt(1 - beta2) where it is "corrected", it must be a normal number of the arrays' dtype: from 1.2e-38
-        on in float32.
+        > 0. Times sqrt(1 - beta2) where it is "corrected", it must be a normal number of the arrays' dtype, in float32
+        one from 1.2e-38 on.
     decay : float
         Of the learning rate, per step, >= 0. Figure 4 of the paper uses 0.03.
     weight_decay : float
@@ -274,7 +274,8 @@ def _check_apart(checked: Mapping[str, Mapping[str, Array]]) -> None:
     end = end_of_changed = 0
     for span in spans:
         if span.first < (end if span.changed else end_of_changed):
-            return _check_pairs(spans)
+            _check_pairs(spans)
+            return
         end = max(end, span.end)
         if span.changed:
             end_of_changed = max(end_of_changed, span.end)

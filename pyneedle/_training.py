@@ -6,7 +6,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pyneedle import _blas, _checks, _datasets, _device, _gpu_training, _native, _networks, _optimizers, _parameters, _penalties
+from pyneedle import (
+    _blas,
+    _checks,
+    _datasets,
+    _device,
+    _gpu_training,
+    _native,
+    _networks,
+    _optimizers,
+    _parameters,
+    _penalties,
+)
 from pyneedle._checks import Array
 from pyneedle._datasets import Dataset
 from pyneedle._device import Device
@@ -136,9 +147,7 @@ class Run:
 
     def _check_kernel(self) -> None:
         if self.device == "cpu":
-            _checks.choice(
-                "kernel", self.kernel, ("auto", *_networks.kernels(self.network)), _device.cpu_hint(self.kernel)
-            )
+            _networks.check_kernel(self.network, self.kernel)
             return
         self.network._layout.check_kernel(self.kernel, self.dataset.dtype.name)
 

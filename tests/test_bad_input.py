@@ -268,7 +268,11 @@ CASES = {
     "batch zero": (lambda: pn.train(NET, DS, batch_size=0), ValueError, "batch_size must be at least 1"),
     "batch large": (lambda: pn.train(NET, DS, batch_size=65), ValueError, "batch_size must be at most the 64 training"),
     "batch bool": (lambda: pn.train(NET, DS, batch_size=True), TypeError, "batch_size must be an integer"),
-    "train epsilon": (lambda: pn.Run(NET, DS, optimizer=pn.Adam(epsilon=1e-46)), ValueError, "epsilon must be at least"),
+    "train epsilon": (
+        lambda: pn.Run(NET, DS, optimizer=pn.Adam(epsilon=1e-46)),
+        ValueError,
+        "epsilon must be at least",
+    ),
     "optimizer": (lambda: pn.train(NET, DS, optimizer="adam"), TypeError, "optimizer must be an Adam"),
     "train penalty": (lambda: pn.train(NET, DS, penalty=1e-5), TypeError, "penalty must be"),
     "train seed": (lambda: pn.train(NET, DS, seed=-1), ValueError, "seed must be at least 0"),

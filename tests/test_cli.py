@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import pyneedle as pn
-from pyneedle.cli import app
+from pyneedle.cli import app, doctor
 
 SMALL = ["--network", "LN", "--d", "3", "--alpha", "5", "--n-samples", "200", "--epochs", "3"]
 
@@ -258,10 +258,33 @@ def test_doctor():
         "CUDA",
         "tanh",
         "GN",
+        "Adam, path norm",
         "ok",
     ):
         assert word in result.stdout
     assert "FAILED" not in result.stdout
+
+
+def test_doctor_checks_masked_products():
+    """A GN has as many mixed units in the second layer as these products need, 24, and more."""
+    network = doctor._networks("relu")[-1]
+    p, x, _ = doctor._batch(network, "float64")
+    h = np.maximum(x @ p["w1"].T + p["b1"], 0.0)
+    active = (h @ p["w2"].T + p["b2"] > 0.0).mean(axis=0)
+    assert "active" in network.kernels
+    assert np.count_nonzero((active > 0.0) & (active < 1.0)) >= 40
+
+
+def test_doctor_reports_a_wrong_step_of_adam(monkeypatch):
+    right = pn.Adam.step
+
+    def off(self, p, g, state, penalty=None, network=None, threads=None):
+        right(self, p, g, state, pn.PathNorm(1.01 * penalty.strength), network, threads)
+
+    monkeypatch.setattr(pn.Adam, "step", off)
+    result = run("doctor")
+    assert result.exit_code == 1
+    assert result.stdout.count("FAILED") == 2
 
 
 def test_doctor_reports_a_wrong_kernel(monkeypatch):

@@ -122,5 +122,13 @@ def test_where_it_applies():
         assert network(d=4).kernels[0] == "piecewise_linear"
         assert "piecewise_linear" not in network(d=4, activation="tanh").kernels
         assert "piecewise_linear" not in network(d=4, block_in=2).kernels
-    with pytest.raises(ValueError, match="kernel must be one of"):
+        assert "piecewise_linear" in network(d=2, alpha=2048).kernels
+        assert network(d=2, alpha=2049).kernels == ["direct", "reference"]
+    with pytest.raises(
+        ValueError, match=r"kernel must be one of .* takes ReLU, one input per block and an alpha of at"
+    ):
         pn.train(pn.LocalNetwork(d=4, activation="tanh"), pn.make_dataset("square", 4, 100), kernel="piecewise_linear")
+    wide = pn.LocalNetwork(d=2, alpha=2049)
+    p, x = {name: np.zeros(shape, np.float32) for name, shape in wide.parameter_shapes.items()}, np.zeros((1, 2), "f4")
+    with pytest.raises(ValueError, match="alpha of at most 2048"):
+        wide.forward(p, x, kernel="piecewise_linear")
