@@ -97,6 +97,26 @@ void points_on_breakpoints() {
   CHECK(run<float>("auto", c, Isa::scalar, 1).gradient == std::vector<float>(c.p.size(), 0.0f));
 }
 
+// Threads take turns with the one room for tables that are larger than usual: chunks of rows, or blocks.
+void threads_with_many_breakpoints(bool shared) {
+  Draws draws(9);
+  const Case c = zigzag(40, shared, 12000, draws);
+  const Answer<double> alone = run<double>("auto", c, pn::cpu::active_level(), 1);
+  const Answer<double> direct = run<double>("direct", c, pn::cpu::active_level(), 1);
+  check_below(gradient_error(c.shape, alone.gradient, direct.gradient), 1e-10,
+              describe<double>(c, pn::cpu::active_level()));
+  for (const int threads : {2, 5}) {
+    const Answer<double> got = run<double>("auto", c, pn::cpu::active_level(), threads);
+    CHECK_EQ(got.loss, alone.loss);
+    CHECK(got.gradient == alone.gradient);
+    CHECK(got.f == alone.f);
+    for (std::size_t layer = 0; layer < 2; ++layer) {
+      CHECK_EQ(got.units[layer].dead, alone.units[layer].dead);
+      CHECK_EQ(got.units[layer].on, alone.units[layer].on);
+    }
+  }
+}
+
 // No crash, no read out of range; a loss that says so where a parameter is NaN or infinite.
 template <class T>
 void broken_numbers(Isa isa) {
@@ -231,6 +251,7 @@ int main(int argc, char** argv) {
   for_random(check_everywhere);
   points_on_breakpoints();
   for_many_breakpoints(check_everywhere);
+  for (const bool shared : {true, false}) threads_with_many_breakpoints(shared);
   for_special(check_everywhere);
   for (const Isa isa : pn::cpu::supported_levels()) {
     broken_numbers<float>(isa);
