@@ -200,6 +200,8 @@ class Network(ABC):
         ------
         TypeError, ValueError
             Where names, shapes or dtypes do not fit the network, or `x` or `y` is empty or holds NaN or infinity.
+        MemoryError
+            Where the gradient and what the kernel needs for it do not fit into memory.
         RuntimeError, ImportError
             Where the parameters are on a GPU and this build or machine can't use it.
         """

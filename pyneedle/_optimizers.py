@@ -174,13 +174,15 @@ def _step_on_cpu(
     else:
         shapes = _shapes(given["p"])
         groups, handle = [{key: shape} for key, shape in shapes.items() if 0 not in shape], None
-    gradient, *changed = _arrays(adam, shapes, given)
-    for group in groups:
-        flat_gradient = _parameters.flatten(group, gradient)
-        flat = [_parameters.flatten(group, arrays) for arrays in changed]
-        _native.adam_step(handle, flat[0], flat_gradient, flat[1], flat[2], t, settings, penalty, threads)
-        for values, arrays in zip(flat, changed, strict=True):
-            _copy_back(group, values, arrays)
+    checked = _arrays(shapes, given)
+    check_epsilon(adam, next(iter(checked["p"].values())).dtype)
+    flats = [[_parameters.flatten(group, arrays) for arrays in checked.values()] for group in groups]
+    if network is None or not _flat_and_apart(flats[0], checked):
+        _check_apart(checked)
+    for group, (gradient, p, m, v) in zip(groups, flats, strict=True):
+        _native.adam_step(handle, p, gradient, m, v, t, settings, penalty, threads)
+        for values, name in ((p, "p"), (m, "state.m"), (v, "state.v")):
+            _copy_back(group, values, checked[name])
 
 
 def native(adam: Adam) -> _native.Adam:
@@ -221,8 +223,8 @@ def check_epsilon(adam: Adam, dtype: np.dtype[Any]) -> None:
         raise ValueError(f"epsilon{scaled} must be at least {least:.3g} with {dtype}, got {adam.epsilon:.3g}")
 
 
-def _arrays(adam: Adam, shapes: Shapes, given: Mapping[str, object]) -> list[Mapping[str, Array]]:
-    """Check that all are like "p", of one dtype, apart, and all but "g" writable; single arrays become dicts."""
+def _arrays(shapes: Shapes, given: Mapping[str, object]) -> dict[str, Mapping[str, Array]]:
+    """Check that all are like "p", of one dtype, and all but "g" writable; single arrays become dicts."""
     checked: dict[str, Mapping[str, Array]] = {}
     single = isinstance(given["p"], np.ndarray)
     dtypes = {}
@@ -238,54 +240,61 @@ def _arrays(adam: Adam, shapes: Shapes, given: Mapping[str, object]) -> list[Map
         for key in shapes:
             if name != "g" and not arrays[key].flags.writeable:
                 raise ValueError(f"{name}{f'[{key!r}]' if key else ''} must be writable, got a read-only array")
-    check_epsilon(adam, dtypes["p"])
-    _check_apart(checked)
-    return list(checked.values())
+    return checked
 
 
-@dataclass(frozen=True)
-class _Span:
-    """Where an array lies in memory: bytes [first, end)."""
+def _flat_and_apart(flats: list[Array], checked: Mapping[str, Mapping[str, Array]]) -> bool:
+    """Whether all arrays are the parts of these vectors, as pyneedle makes them, and the vectors lie apart.
 
-    label: str
-    array: Array
-    changed: bool
-    first: int
-    end: int
+    A quick look at what is usual; where it says no, `_check_apart` says why or that all is well.
+    """
+    owners = (next(iter(arrays.values())).base for arrays in checked.values())
+    if not all(flat is owner for flat, owner in zip(flats, owners, strict=True)):
+        return False
+    pairs = itertools.combinations(flats if flats[0] is not flats[1] else flats[1:], 2)
+    return not any(np.may_share_memory(one, other) for one, other in pairs)
 
-    @classmethod
-    def of(cls, name: str, key: str, array: Array) -> "_Span":
-        first = end = array.__array_interface__["data"][0]
+
+# Where an array lies in memory, from its first byte to behind its last one; whether it is changed; whose and which.
+_Span = tuple[int, int, bool, str, str]
+
+
+def _span(name: str, key: str, array: Array) -> _Span:
+    first = array.__array_interface__["data"][0]
+    end = first + array.nbytes
+    if not array.flags.forc:
+        end = first + array.itemsize
         for n, stride in zip(array.shape, array.strides, strict=True):
             first, end = first + min(0, (n - 1) * stride), end + max(0, (n - 1) * stride)
-        return cls(f"{name}[{key!r}]" if key else name, array, name != "g", first, end + array.itemsize)
+    return first, end, name != "g", name, key
 
 
 def _check_apart(checked: Mapping[str, Mapping[str, Array]]) -> None:
     """ValueError where an array that is changed shares memory with another one; g's may be p's of the same key."""
     p = checked["p"]
     spans = [
-        _Span.of(name, key, array)
+        _span(name, key, array)
         for name, arrays in checked.items()
         for key, array in arrays.items()
         if array.size and not (name == "g" and _is_same(array, p[key]))
     ]
-    spans.sort(key=lambda span: span.first)
+    spans.sort()
     end = end_of_changed = 0
-    for span in spans:
-        if span.first < (end if span.changed else end_of_changed):
-            _check_pairs(spans)
+    for first, last, changed, _, _ in spans:
+        if first < (end if changed else end_of_changed):
+            _check_pairs(checked, spans)
             return
-        end = max(end, span.end)
-        if span.changed:
-            end_of_changed = max(end_of_changed, span.end)
+        end = max(end, last)
+        if changed:
+            end_of_changed = max(end_of_changed, last)
 
 
-def _check_pairs(spans: list[_Span]) -> None:
+def _check_pairs(checked: Mapping[str, Mapping[str, Array]], spans: list[_Span]) -> None:
     """The exact check, where some spans overlap: the elements of two slices with steps may still be apart."""
-    for one, other in itertools.combinations(spans, 2):
-        if (one.changed or other.changed) and np.shares_memory(one.array, other.array):
-            raise ValueError(f"{one.label} and {other.label} must not share memory")
+    for (*_, one_changed, one, one_key), (*_, changed, other, key) in itertools.combinations(spans, 2):
+        if (one_changed or changed) and np.shares_memory(checked[one][one_key], checked[other][key]):
+            labels = (f"{name}[{k!r}]" if k else name for name, k in ((one, one_key), (other, key)))
+            raise ValueError(f"{' and '.join(labels)} must not share memory")
 
 
 def _is_same(one: Array, other: Array) -> bool:
