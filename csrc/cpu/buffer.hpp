@@ -9,7 +9,7 @@
 #include <new>
 
 #ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/asan_interface.h>
+extern "C" void __asan_poison_memory_region(const volatile void* address, std::size_t bytes);
 #define PN_POISON(address, bytes) __asan_poison_memory_region(address, bytes)  // what alignment leaves at the end
 #else
 #define PN_POISON(address, bytes) static_cast<void>(0)
