@@ -2,6 +2,8 @@
 //   count_steps KERNEL NETWORK D PENALTY WARM COUNTED PARAMETERS BLAS
 // PARAMETERS: a file of float32, flat. The first WARM steps are not counted, in which kernels find out what to leave
 // out.
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <exception>
@@ -38,6 +40,8 @@ int main(int argc, char** argv) try {
       value = 2.0f * value - 1.0f;
       y[static_cast<std::size_t>(row)] += value * value / static_cast<float>(d);
     }
+    const auto begin = x.begin() + row * d;
+    std::sort(begin, begin + d, [](float a, float b) { return std::abs(a) < std::abs(b); });
   }
   std::vector<std::uint32_t> order(static_cast<std::size_t>(rows));
   std::iota(order.begin(), order.end(), 0u);

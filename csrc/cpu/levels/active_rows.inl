@@ -74,6 +74,12 @@ void active_sum_rows(const View<T>& h, const std::int32_t* index, const T* facto
   for (int i = 0; i < held; ++i) add_rows<1, T>(rows + i, factors + i, h.columns, sum);
 }
 
+// Columns [first, first + kScreenStride) are quantized into 32 bits and then narrowed, each a loop of whole vectors;
+// this many of them are there.
+inline std::int64_t screen_part(std::int64_t columns, std::int64_t first) {
+  return columns - first < kScreenStride ? columns - first : kScreenStride;
+}
+
 template <class T>
 void active_quantize_units(const View<T>& h, const T* inverse_scale, std::int64_t stride, std::uint8_t* q, T* norm,
                            T* rounding) {
@@ -83,15 +89,18 @@ void active_quantize_units(const View<T>& h, const T* inverse_scale, std::int64_
     const T* __restrict row = h.data + r * h.stride;
     std::uint8_t* __restrict out = q + r * stride;
     T norm2[n] = {}, rounding2[n] = {};
-    by_lanes<T>(h.columns, [&](std::int64_t c, int lane) __attribute__((always_inline)) {
-      const T value = row[c] * inverse[c], most = T(kUnitLevels);
-      const auto level = static_cast<std::int32_t>((value < most ? value : most) + T(0.5));
-      const T whole = static_cast<T>(level), rest = value - whole;
-      out[c] = static_cast<std::uint8_t>(level);
-      norm2[lane] += whole * whole;
-      rounding2[lane] += rest * rest;
-    });
-    for (std::int64_t c = h.columns; c < stride; ++c) out[c] = 0;
+    for (std::int64_t first = 0; first < stride; first += kScreenStride) {
+      std::int32_t levels[kScreenStride] = {};
+      by_lanes<T>(screen_part(h.columns, first), [&](std::int64_t c, int lane) __attribute__((always_inline)) {
+        const T value = row[first + c] * inverse[first + c], most = T(kUnitLevels);
+        const auto level = static_cast<std::int32_t>((value < most ? value : most) + T(0.5));
+        const T whole = static_cast<T>(level), rest = value - whole;
+        levels[c] = level;
+        norm2[lane] += whole * whole;
+        rounding2[lane] += rest * rest;
+      });
+      for (int i = 0; i < kScreenStride; ++i) out[first + i] = static_cast<std::uint8_t>(levels[i]);
+    }
     T sum = T(0), rest = T(0);
     for (int lane = 0; lane < n; ++lane) {
       sum += norm2[lane];
@@ -126,17 +135,20 @@ RowBound<T> active_bound_row(std::int64_t columns, const T* __restrict w, const 
   if (q == nullptr) return b;
   const T inverse = most > T(0) ? T(kWeightLevels) / most : T(0);
   T norm2[n] = {}, rounding2[n] = {};  // in units of t, so that no square underflows
-  by_lanes<T>(columns, [&](std::int64_t j, int lane) __attribute__((always_inline)) {
-    const T value = w[j] * scale[j] * inverse;
-    const T rounded = value + (value < T(0) ? T(-0.5) : T(0.5));
-    // What no level can hold, NaN above all, shows in the rest.
-    const auto level = static_cast<std::int32_t>(rounded > T(-128) && rounded < T(128) ? rounded : T(0));
-    const T rest = value - static_cast<T>(level);
-    q[j] = static_cast<std::int8_t>(level);
-    norm2[lane] += value * value;
-    rounding2[lane] += rest * rest;
-  });
-  for (std::int64_t j = columns; j < stride; ++j) q[j] = 0;
+  for (std::int64_t first = 0; first < stride; first += kScreenStride) {
+    std::int32_t levels[kScreenStride] = {};
+    by_lanes<T>(screen_part(columns, first), [&](std::int64_t j, int lane) __attribute__((always_inline)) {
+      const T value = w[first + j] * scale[first + j] * inverse;
+      const T rounded = value + (value < T(0) ? T(-0.5) : T(0.5));
+      // What no level can hold, NaN above all, shows in the rest.
+      const auto level = static_cast<std::int32_t>(rounded > T(-128) && rounded < T(128) ? rounded : T(0));
+      const T rest = value - static_cast<T>(level);
+      levels[j] = level;
+      norm2[lane] += value * value;
+      rounding2[lane] += rest * rest;
+    });
+    for (int i = 0; i < kScreenStride; ++i) q[first + i] = static_cast<std::int8_t>(levels[i]);
+  }
   for (int lane = 0; lane < n; ++lane) {
     b.norm += norm2[lane];
     b.rounding += rounding2[lane];
