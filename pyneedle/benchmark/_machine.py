@@ -12,7 +12,7 @@ from pyneedle import _native
 
 from ._peer import Peer
 
-_FLAGS = ("avx2", "fma", "avx512f", "avx512bw", "avx512vl", "asimd", "sve")
+_FLAGS = ("avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "asimd", "sve")
 
 
 def cores() -> int:

@@ -18,7 +18,19 @@ from pyneedle.cli import _doctor_cuda
 from pyneedle.cli._console import console, print_table
 from pyneedle.cli._errors import FAILURE
 
-_FEATURES = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl", "asimd", "sve")
+_FEATURES = (
+    "sse4_2",
+    "avx",
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512dq",
+    "avx512bw",
+    "avx512vl",
+    "avx512_vnni",
+    "asimd",
+    "sve",
+)
 # Largest difference to the reference, relative to the largest entry of the gradient.
 _TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
 

@@ -24,7 +24,7 @@ struct RowBound {
 };
 
 // Two products fit into 16 bits, which AVX2 and AVX-512 without VNNI add them up in. Twice the levels would certify
-// 1 to 3% more of the units that are asked for, half of them 5 to 25% fewer (d = 8, 20 and 40).
+// 1 to 3% more of the units that are asked for, half of them 2 to 25% fewer (d = 40, 20 and 8).
 constexpr int kWeightLevels = 127, kUnitLevels = 127;
 
 template <class T>
