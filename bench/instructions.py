@@ -1,16 +1,16 @@
 """Instructions per training step, counted by valgrind's callgrind: `python -m bench.instructions`.
 
 Of the direct kernel and of the one that "auto" takes, on one thread, from the parameters and moments after two epochs
-of the protocol. Valgrind knows AVX2 and not AVX-512, so pyneedle's level and the BLAS's are AVX2's. Needs valgrind and a
-C++ compiler.
+of the protocol. Valgrind knows AVX2 and not AVX-512, so pyneedle's level and the BLAS's are AVX2's. Needs valgrind
+and a C++ compiler.
 
 Then of the optimiser alone ("Adam" among --networks), on all parameters of GN: the penalty's gradient added in a pass
 of its own, then Adam, against the one pass of training. The separate pass is the package's own gradient of the
 penalties, compiled for AVX2; its path norm sums in float64. "vectors apart" is the pass of training where the path
-norm's vectors do not come out of the step before, but of a pass of their own in float32. "in training" is the same pass
-within a training step of the active kernel: it leaves out rows of W2 that cannot change, and computes certificates of
-the rows that do. Bytes are per parameter: what each pass over the arrays reads and writes of W2, which has nearly all of
-the parameters.
+norm's vectors do not come out of the step before, but of a pass of their own in float32. "in training" is the same
+pass within a training step of the active kernel: it leaves out rows of W2 that cannot change, and computes
+certificates of the rows that do. Bytes are per parameter: what each pass over the arrays reads and writes of W2,
+which has nearly all of the parameters.
 """
 
 import argparse
