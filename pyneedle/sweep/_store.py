@@ -247,10 +247,13 @@ class Store:
             yield
             self._connection.execute("COMMIT")
             self._sync()
-        except sqlite3.Error as error:
+        except BaseException as error:
+            # Also on Ctrl-C: the next transaction could not begin in this one.
             with contextlib.suppress(sqlite3.Error):
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
+            if not isinstance(error, sqlite3.Error):
+                raise
             raise StoreError(
                 f"cannot write to {str(self.path)!r}: {error}; the runs that were stored before are intact"
             ) from None

@@ -1,5 +1,6 @@
 """Sweeps that are killed, interrupted, or hold runs that fail."""
 
+import contextlib
 import random
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from support.sweeps import same_results, tiny
 
 import pyneedle as pn
 from pyneedle.sweep import Store, StoreError, _segments, _work, read_results
+from pyneedle.sweep._outcome import Outcome
 
 # A program that says when it begins; its first argument is the store.
 PROGRAM = """
@@ -118,6 +120,45 @@ def test_interrupted_in_this_process(tmp_path):
     assert threading.active_count() == before
     assert len(read_results(path)) == 3
     assert len(tiny(repeat=range(4)).run(path)) == 4
+
+
+@contextlib.contextmanager
+def interrupted_writing(store):
+    """A transaction of a store that Ctrl-C comes into."""
+    with WRITING(store):
+        signal.raise_signal(signal.SIGINT)
+        yield
+
+
+WRITING = Store._writing
+
+
+def test_interrupted_while_it_stores(tmp_path, monkeypatch):
+    """Runs that were finished are stored, and are not trained again; the interrupt comes after."""
+    path = tmp_path / "a.sqlite"
+    sweep = tiny(repeat=range(40))
+    monkeypatch.setattr(Store, "_writing", interrupted_writing)
+    stored = []
+    add = Store.add
+    monkeypatch.setattr(Store, "add", lambda self, outcomes: stored.extend(outcomes) or add(self, outcomes))
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run(path, threads=1)
+    monkeypatch.undo()
+    assert 0 < len(read_results(path)) == len(stored)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert same_results(sweep.run(path), sweep.run(tmp_path / "b.sqlite"))
+
+
+def test_an_interrupted_transaction_leaves_nothing(tmp_path, monkeypatch):
+    cells = tiny(repeat=range(2)).cells
+    with Store(tmp_path / "a.sqlite", write=True) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "_writing", interrupted_writing)
+            with pytest.raises(KeyboardInterrupt):
+                store.add([Outcome(cells[0], "completed")])
+        assert store.finished() == set()
+        store.add([Outcome(cells[1], "completed")])
+        assert store.finished() == {cells[1].id}
 
 
 @pytest.fixture
