@@ -29,12 +29,20 @@ def results(
     """Print the runs of a store, or write them to a file; also while a sweep writes to it."""
     with failures("the results can't be read"):
         frame = read_results(store)
-    for option, path, write in (("--csv", csv, write_csv), ("--parquet", parquet, write_parquet)):
-        if path is not None:
-            with failures(f"{option}: could not write {str(path)!r}"):
-                write(frame, path)
-            typer.echo(f"{len(frame)} runs written to {path}")
-    if csv is not None or parquet is not None:
+    outputs = [
+        (option, path, write)
+        for option, path, write in (("--csv", csv, write_csv), ("--parquet", parquet, write_parquet))
+        if path is not None
+    ]
+    for option, path, _ in outputs:
+        with failures(f"{option}: cannot write {str(path)!r}"):
+            _files.check_writable(path)
+    for option, path, write in outputs:
+        with failures(f"{option}: could not write {str(path)!r}"):
+            write(frame, path)
+        # Not into what may be standard output.
+        typer.echo(f"{len(frame)} runs written to {path}", err=_files.is_stream(path))
+    if outputs:
         return
     if not len(frame):
         typer.echo("no runs yet")
@@ -69,7 +77,7 @@ def plot(
     from pyneedle import _plots
     from pyneedle.sweep import _plot
 
-    path = store.with_suffix(".png") if out is None else out
+    path = Path(f"{store.parent / store.stem}.png") if out is None else out
     if path.suffix.lower().removeprefix(".") not in _plots.formats():
         raise fail(
             f"--out must end in one of {', '.join('.' + name for name in _plots.formats())}, got {str(path)!r}",

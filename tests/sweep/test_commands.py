@@ -1,7 +1,10 @@
 """`pyneedle sweep`, `pyneedle results`, `pyneedle plot`."""
 
+import contextlib
 import re
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -221,6 +224,49 @@ def test_results_without_pyarrow(store, tmp_path, monkeypatch):
     assert result.exit_code == 1
     assert 'pip install "pyneedle[parquet]"' in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--csv", "--parquet"])
+@pytest.mark.parametrize("name", ["runs.sqlite", "link.csv", "other.db"])
+def test_results_never_replace_a_database(option, name, store, tmp_path):
+    kept = tmp_path / "runs.sqlite"
+    shutil.copy(store, kept)
+    (tmp_path / "link.csv").symlink_to(kept)
+    with contextlib.closing(sqlite3.connect(tmp_path / "other.db")) as other:
+        other.execute("CREATE TABLE notes (text)")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    result = run("results", kept, option, tmp_path / name)
+    assert result.exit_code == 1
+    message = f"{option}: cannot write {str(tmp_path / name)!r}: it is a SQLite database, and was left as it is"
+    assert result.stderr == f"Error: {message}\n"
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_plot_never_replaces_its_store(store, tmp_path):
+    kept = tmp_path / "runs.png"
+    shutil.copy(store, kept)
+    result = run("plot", kept, "--x", "d")
+    assert result.exit_code == 1
+    assert "it is a SQLite database, and was left as it is" in result.stderr
+    assert kept.read_bytes() == store.read_bytes()
+
+
+def test_nothing_is_written_where_one_file_can_not_be(store, tmp_path):
+    for options in (["--csv", tmp_path], ["--csv", tmp_path / "a.csv", "--parquet", tmp_path / "no" / "a.parquet"]):
+        result = run("results", store, *options)
+        assert result.exit_code == 1
+        assert re.search(
+            r"Error: --\w+: cannot write '.*': (it is a directory|No such file or directory)\n", result.stderr
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_no_store(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for command in (["results", "."], ["plot", ".", "--x", "d"]):
+        result = run(*command)
+        assert result.exit_code == 1
+        assert "Is a directory" in result.stderr
 
 
 @pytest.mark.parametrize("command", [["results"], ["plot", "--x", "d"]])
