@@ -78,6 +78,7 @@ class Speeds:
 
     def __init__(self) -> None:
         self._measured: dict[Shape, float] = {}
+        self._watching: list[set[Shape]] = []
 
     def learn(self, cell: Cell, seconds: float, steps: int) -> None:
         """Take in a run of `steps` steps on one thread."""
@@ -86,6 +87,14 @@ class Speeds:
         shape, speed = shape_of(cell), seconds / steps
         before = self._measured.get(shape, speed)
         self._measured[shape] = before + _NEWEST * (speed - before)
+        for learnt in self._watching:
+            learnt.add(shape)
+
+    def watch(self) -> set[Shape]:
+        """A set that the shapes are added to whose speeds are learnt from now on; whoever asked for it empties it."""
+        learnt: set[Shape] = set()
+        self._watching.append(learnt)
+        return learnt
 
     def known(self, cell: Cell) -> bool:
         """Whether a run of this shape was measured."""
