@@ -13,6 +13,7 @@ from typing import BinaryIO
 _DATABASES = (b"SQLite format 3\0", b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 # Names of what this process has open, be it a file.
 _OPEN_FILES = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/")
+_TEMPORARY = ".tmp"
 
 
 @contextlib.contextmanager
@@ -40,9 +41,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         temporary.replace(target)
         _sync_folder(target.parent)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        _name(error, path)
         raise
 
 
@@ -53,9 +55,13 @@ def check_writable(path: str | os.PathLike[str]) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         return
     _, probe = _places(path)
-    with probe.open("xb"):
-        pass
-    probe.unlink()
+    try:
+        with probe.open("xb"):
+            pass
+        probe.unlink()
+    except OSError as error:
+        _name(error, path)
+        raise
 
 
 def is_stream(path: str | os.PathLike[str]) -> bool:
@@ -75,7 +81,13 @@ def _places(path: str | os.PathLike[str]) -> tuple[Path, Path]:
     with contextlib.suppress(FileNotFoundError), target.open("rb") as file:
         if file.read(16).startswith(_DATABASES):
             raise FileExistsError(errno.EEXIST, "it is a SQLite database, and was left as it is", str(path))
-    return target, target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    return target, target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}{_TEMPORARY}")
+
+
+def _name(error: BaseException, path: str | os.PathLike[str]) -> None:
+    """Let an error say what was asked for instead of the file that is written first."""
+    if isinstance(error, OSError) and str(error.filename).endswith(_TEMPORARY):
+        error.filename = str(path)
 
 
 def _sync_folder(folder: Path) -> None:

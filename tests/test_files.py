@@ -91,3 +91,11 @@ def test_folders_and_databases_are_not_replaced(tmp_path):
         with pytest.raises(OSError, match=message):
             _files.check_writable(path)
     assert [path.name for path in tmp_path.iterdir()] == ["a.sqlite"]
+
+
+def test_errors_name_what_was_asked_for(tmp_path):
+    path = tmp_path / "no" / "a"
+    for attempt in (lambda: put(path, b""), lambda: _files.check_writable(path)):
+        with pytest.raises(FileNotFoundError) as caught:
+            attempt()
+        assert str(caught.value) == f"[Errno 2] No such file or directory: {str(path)!r}"

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 import pyneedle as pn
+from pyneedle import _native
 from pyneedle.cli._console import print_table
 from pyneedle.cli._errors import bad_usage, fail, failures
 from pyneedle.sweep import Estimate, Store
@@ -56,6 +57,7 @@ def sweep(
     interrupted.
     """
     with bad_usage(), failures(f"cannot read {str(file)!r}"):
+        _native.active_level()  # an impossible PYNEEDLE_ISA
         plan = pn.Sweep.from_toml(file)
         pn.train_ensemble([], threads, progress=False)  # checks the threads
         if not checkpoint_seconds > 0.0:

@@ -176,6 +176,13 @@ def test_published_rows_stand_beside(store, tmp_path, others):
     assert line.published == pytest.approx(0.5)
 
 
+def test_published_rows_of_another_figure(store, tmp_path, others):
+    others.write_text(others.read_text().replace("square", "cosine"))
+    result = reproduce("fig3a", AGAINST_D, tmp_path, store, published=others, progress=False)
+    assert "No rows of others.csv belong to this figure." in result.notes
+    assert not any("others.csv" in line.source for line in result.comparisons)
+
+
 @pytest.mark.parametrize("name", ["fig4", "fig5b", "fig9b", "rates", "haystack"])
 def test_published_rows_that_are_not_shown(name, store, tmp_path, others):
     """Neither another abscissa nor another ordinate has a place for them: the result says so."""

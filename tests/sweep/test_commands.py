@@ -134,6 +134,16 @@ def test_bad_sweeps(message, file):
     assert "Traceback" not in result.output
 
 
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_a_level_that_can_not_be(options, file, monkeypatch):
+    monkeypatch.setenv("PYNEEDLE_ISA", "avx3")
+    result = run("sweep", file, *options)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: PYNEEDLE_ISA ")
+    assert result.stderr.count("\n") == 1
+    assert list(file.parent.iterdir()) == [file]
+
+
 def test_a_sweep_that_is_not_there(tmp_path):
     result = run("sweep", tmp_path / "no.toml")
     assert result.exit_code == 1
