@@ -4,19 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box
-from rich.table import Table
 
 from pyneedle import _files
-from pyneedle.cli._console import print_table
+from pyneedle.cli._console import table_console
 from pyneedle.cli._errors import BAD_USAGE, bad_usage, fail, failures
+from pyneedle.cli._runs_table import print_runs
 from pyneedle.sweep import read_results, write_csv, write_parquet
-
-_SHOWN = (
-    "network", "target", "data", "d", "n_samples", "penalty", "strength", "repeat", "epochs", "status",
-    "test_mse_original", "path_norm", "best_epoch", "seconds",
-)  # fmt: skip
-_MOST_ROWS = 50
 
 Store = Annotated[Path, typer.Argument(help="The results of a sweep (SQLite).")]
 
@@ -47,16 +40,7 @@ def results(
     if not len(frame):
         typer.echo("no runs yet")
         return
-    columns = [name for name in _SHOWN if name in ("network", "d", "status") or frame[name].nunique(dropna=False) > 1]
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    for name in columns:
-        table.add_column(name, justify="left" if frame[name].dtype == object else "right", no_wrap=True)
-    for row in frame[columns].head(_MOST_ROWS).itertuples(index=False):
-        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row))
-    print_table(table)
-    counts = ", ".join(f"{count} {status}" for status, count in frame["status"].value_counts().items())
-    more = f"; the first {_MOST_ROWS} are shown, --csv writes all" if len(frame) > _MOST_ROWS else ""
-    typer.echo(f"{len(frame)} runs ({counts}){more}")
+    print_runs(frame, table_console())
 
 
 def plot(

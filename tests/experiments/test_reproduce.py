@@ -64,6 +64,16 @@ def test_every_experiment(name, store, tmp_path):
     assert name in console.export_text()
 
 
+def test_names_are_printed_as_they_are(store, tmp_path, others):
+    folder, published = tmp_path / "out [v2] :d:", others.rename(tmp_path / "[b]x.csv")
+    result = reproduce("fig5b", AGAINST_D, folder, store, published=published, progress=False)
+    console = Console(width=120, record=True)
+    experiments.print_result(result, console)
+    text = console.export_text()
+    assert f"wrote {folder / 'fig5b-custom.png'}" in text
+    assert "The rows of [b]x.csv are not shown" in text
+
+
 def test_fits_are_those_of_the_frame(store, tmp_path):
     result = reproduce("fig3a", AGAINST_D, tmp_path, store, progress=False)
     rows = result.frame[result.frame["network"] == "LN"]

@@ -5,6 +5,7 @@ import random
 
 import pytest
 from rich.console import Console
+from support.own_data import arrays, own, write
 from support.sweeps import tiny
 
 from pyneedle.sweep._cost import Speeds, dataset_bytes, run_bytes
@@ -104,6 +105,14 @@ def test_the_display_on_a_terminal():
     assert "left" in shown
     assert "LN, d=2, square, N=100, repeat 2" in shown
     assert "best val 1.25e-01" in shown
+
+
+def test_the_display_of_data_with_brackets(tmp_path):
+    (cell,) = own(write(tmp_path / "run[bold].npz", *arrays())).cells
+    text = io.StringIO()
+    with Display(0, [cell], Speeds(), 1, True, Console(file=text, force_terminal=True, width=120)) as display:
+        display.update([], [Member(cell)])
+    assert "run[bold].npz" in text.getvalue()
 
 
 def test_no_display_without_a_terminal_or_when_not_asked_for():
