@@ -75,8 +75,7 @@ def reproduce(
         with bad_usage(), failures("the estimate failed"):
             estimate = experiments.estimate(chosen, preset.value, path, threads, where)
         print_estimate(estimate)
-        for remark in {experiments.EXPERIMENTS[one].remark for one in chosen} - {""}:
-            typer.echo(remark)
+        _print_remarks(chosen)
         return
 
     if len(chosen) > 1:
@@ -95,6 +94,14 @@ def reproduce(
         _each(chosen, run)
     except KeyboardInterrupt:
         raise fail(f"interrupted; what was finished is in {str(path)!r}") from None
+
+
+def _print_remarks(names: list[str]) -> None:
+    from pyneedle.experiments import EXPERIMENTS
+
+    for name in names:
+        if remark := EXPERIMENTS[name].remark:
+            typer.echo(f"{name}: {remark}")
 
 
 def _each(names: list[str], run: Callable[[str], None]) -> None:

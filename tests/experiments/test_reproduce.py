@@ -256,6 +256,19 @@ def test_command_runs_and_prints(tmp_path, monkeypatch):
     assert (quiet.exit_code, quiet.output) == (0, "")
 
 
+def test_remarks_of_an_estimate_name_their_experiment(tmp_path, monkeypatch):
+    names = ["haystack", "fig5a", "fig8", "fig4"]
+    for name in names:
+        monkeypatch.setitem(experiments.EXPERIMENTS[name].protocols, "quick", TINY[name])
+    monkeypatch.setattr(experiments, "running_order", lambda: names)
+    dry = run("all", "--dry-run", "--out", tmp_path)
+    assert dry.exit_code == 0, dry.output
+    remarks = [(name, experiments.EXPERIMENTS[name].remark) for name in names]
+    wanted = [f"{name}: {remark}" for name, remark in remarks if remark]
+    assert len(wanted) == 3
+    assert dry.stdout.splitlines()[-3:] == wanted
+
+
 @pytest.mark.parametrize(
     ("options", "message", "status"),
     [

@@ -174,6 +174,17 @@ def test_failing_for_further_arrays_fails(file, monkeypatch):
     assert run("sweep", file).exit_code == 0
 
 
+def test_a_warning_is_one_sentence(tmp_path):
+    (tmp_path / "some.toml").write_text('network = "LN"\nd = 2\nalpha = 4\nn_samples = 100\nepochs = 2\n')
+    (cell,) = pn.Sweep.from_toml(tmp_path / "some.toml").cells
+    checkpoint = Checkpoints(tmp_path / "some.sqlite", 60.0).path(cell)
+    checkpoint.write_bytes(b"notes")
+    command = [sys.executable, "-m", "pyneedle", "sweep", "some.toml", "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+    reason = "it is not a checkpoint of pyneedle; the run starts anew"
+    assert done.stderr == f"Warning: the checkpoint {str(checkpoint)!r} is not used: {reason}\n"
+
+
 def test_a_device_that_is_not_there(file, monkeypatch):
     without_cuda(monkeypatch)
     file.write_text(FILE + 'device = ["cpu", "cuda"]\n')
