@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import pyneedle as pn
 from pyneedle.cli import app
-from pyneedle.sweep import _segments, _work, read_results
+from pyneedle.sweep import Cell, _estimate, _segments, _work, read_results
 from pyneedle.sweep._checkpoint import Checkpoints
 
 FILE = """
@@ -111,6 +111,24 @@ def test_an_estimate_is_near_the_time_taken(tmp_path):
     seconds = sweep.run(tmp_path / "a.sqlite", threads=1)["seconds"].sum()
     # Wide: the machine may be busy.
     assert seconds / 20 < estimate.seconds < 20 * seconds
+
+
+def test_an_estimate_counts_data_and_what_a_run_takes_beside_its_steps(monkeypatch):
+    train, draw = _estimate.train_ensemble, Cell.make_dataset
+
+    def slowly(function):
+        def slow(*args, **more):
+            time.sleep(0.1)
+            return function(*args, **more)
+
+        return slow
+
+    monkeypatch.setattr(_estimate, "train_ensemble", slowly(train))
+    assert tiny(repeat=range(20)).estimate(threads=4).seconds >= 2.0  # the interpreter does it for one at a time
+    monkeypatch.setattr(_estimate, "train_ensemble", train)
+    monkeypatch.setattr(Cell, "make_dataset", slowly(draw))
+    assert tiny(data_seed=range(40)).estimate(threads=2).seconds >= 2.0
+    assert tiny(repeat=range(40)).estimate(threads=2).seconds < 2.0  # on the same data
 
 
 BAD = {
