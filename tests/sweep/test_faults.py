@@ -59,7 +59,7 @@ def load(self, cell):
 found, Checkpoints.load = Checkpoints.load, load
 _segments._SAVING_SHARE = float("inf")
 short = pn.Sweep(network="LN", d=[3, 4], alpha=10, n_samples=1000, epochs=400, repeat=range(50))
-long = pn.Sweep(network="GN", d=4, alpha=10, n_samples=2000, epochs=2000, learning_rate=0.001, repeat=range(2))
+long = pn.Sweep(network="GN", d=4, alpha=10, n_samples=2000, epochs=1200, learning_rate=0.001, repeat=range(2))
 print("begin", flush=True)
 (short + long).run(sys.argv[1], threads=3, checkpoint_seconds={seconds})
 """
@@ -100,7 +100,7 @@ def test_killed_until_it_is_finished(tmp_path):
             while process.poll() is None and stored(path) < goal:
                 if kill % 2 == 0 and checkpoints(tmp_path).items() - before.items():
                     break
-                time.sleep(0.005)
+                time.sleep(0.02)
             time.sleep(chance.uniform(0.0, 0.05))
         finally:
             process.kill()
