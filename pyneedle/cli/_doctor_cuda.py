@@ -32,11 +32,17 @@ def system() -> tuple[list[tuple[str, str]], bool]:
     except (ImportError, OSError, RuntimeError) as error:
         good, cublas = False, f"error: {error}"
     lines = [("CUDA", f"runtime {_cuda.runtime_version()}")]
-    for gpu in _cuda.devices():
-        major, minor = gpu.compute_capability
-        memory = f"{gpu.free_bytes / 1e9:.1f} of {gpu.total_bytes / 1e9:.1f} GB free"
-        chosen = " (chosen)" if gpu.index == _device.INDEX else ""
-        lines.append((f"GPU {gpu.index}{chosen}", f"{gpu.name}, sm_{major}{minor}, {memory}"))
+    for index in range(_cuda.device_count()):
+        chosen = index == _device.INDEX
+        try:
+            gpu = _cuda.device(index)
+        except (MemoryError, RuntimeError) as error:  # another program may have it for itself
+            good, line = good and not chosen, f"error: {error}"
+        else:
+            major, minor = gpu.compute_capability
+            memory = f"{gpu.free_bytes / 1e9:.1f} of {gpu.total_bytes / 1e9:.1f} GB free"
+            line = f"{gpu.name}, sm_{major}{minor}, {memory}"
+        lines.append((f"GPU {index}{' (chosen)' if chosen else ''}", line))
     return [*lines, ("cuBLAS", cublas)], good
 
 

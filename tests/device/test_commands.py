@@ -1,10 +1,12 @@
 """The command line with --device cuda, with a GPU that is this processor underneath."""
 
 import json
+import sys
 from dataclasses import replace
 
 import pytest
 from support import fake_cuda
+from support.fake_cuda import GIGABYTE
 from typer.testing import CliRunner
 
 from pyneedle import _device, experiments
@@ -53,6 +55,25 @@ def test_doctor(cuda):
     for word in ("runtime 13.0", "GPU 0 (chosen)", "Fake H100, sm_90, 70.0 of 80.0 GB free", "cuBLAS", "LCN, GPU"):
         assert word in result.stdout
     assert "FAILED" not in result.stdout
+
+
+def test_doctor_with_other_gpus(monkeypatch):
+    others = [fake_cuda.Info(GIGABYTE, 1, "Small A100", (8, 0)), RuntimeError("CUDA error while choosing the device: busy")]
+    fake_cuda.install(monkeypatch, others=others)
+    result = run("doctor")
+    assert result.exit_code == 0
+    for line in ("GPU 1 ", "Small A100, sm_80, 1.0 of 80.0 GB free", "GPU 2 ", "error: CUDA error while choosing the device"):
+        assert line in result.stdout
+
+
+def test_doctor_where_the_chosen_gpu_is_busy(cuda, monkeypatch):
+    def busy(index):
+        raise MemoryError("CUDA error while choosing the device: out of memory")
+
+    monkeypatch.setattr(sys.modules["pyneedle._cuda"], "device", busy)
+    result = run("doctor")
+    assert result.exit_code == 1
+    assert "error: CUDA error while choosing the device: out of memory" in result.stdout
 
 
 def test_doctor_finds_a_wrong_kernel(monkeypatch):

@@ -22,7 +22,8 @@ void define_devices(py::module_& m) {
       .def_readonly("free_bytes", &cuda::DeviceInfo::free_bytes);
   m.def("runtime_version", &cuda::runtime_version);
   m.def("unavailable", &cuda::unavailable);
-  m.def("devices", &cuda::devices);
+  m.def("device_count", &cuda::device_count);
+  m.def("device", &cuda::device, py::arg("index"));
   m.def("synchronize", &cuda::synchronize, py::arg("device"), py::arg("stream"),
         py::call_guard<py::gil_scoped_release>());
 }
