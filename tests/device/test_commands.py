@@ -58,11 +58,19 @@ def test_doctor(cuda):
 
 
 def test_doctor_with_other_gpus(monkeypatch):
-    others = [fake_cuda.Info(GIGABYTE, 1, "Small A100", (8, 0)), RuntimeError("CUDA error while choosing the device: busy")]
+    others = [
+        fake_cuda.Info(GIGABYTE, 1, "Small A100", (8, 0)),
+        RuntimeError("CUDA error while choosing the device: busy"),
+    ]
     fake_cuda.install(monkeypatch, others=others)
     result = run("doctor")
     assert result.exit_code == 0
-    for line in ("GPU 1 ", "Small A100, sm_80, 1.0 of 80.0 GB free", "GPU 2 ", "error: CUDA error while choosing the device"):
+    for line in (
+        "GPU 1 ",
+        "Small A100, sm_80, 1.0 of 80.0 GB free",
+        "GPU 2 ",
+        "error: CUDA error while choosing the device",
+    ):
         assert line in result.stdout
 
 
