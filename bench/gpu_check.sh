@@ -136,11 +136,14 @@ pytest_for() {  # pytest_for SECONDS ARGUMENTS
 smoke() { pytest_for "$most" -x tests/cuda/test_training.py -k "test_penalties or (test_run_to_run and float32)"; }
 
 tests() {
-  local selected=(tests/cuda/test_training.py) file  # what says most comes first
-  for file in tests/cuda/test_*.py tests/device/test_*.py; do
-    [[ $file == "${selected[0]}" ]] || selected+=("$file")
-  done
-  [[ -z $try ]] || selected=(tests/cuda/test_training.py tests/device/test_arrays.py)
+  local selected=(tests/cuda/test_teams.py tests/cuda/test_training.py) file  # what says most comes first
+  if [[ -n $try ]]; then
+    selected+=(tests/device/test_arrays.py)
+  else
+    for file in tests/cuda/test_*.py tests/device/test_*.py; do
+      [[ " ${selected[*]} " == *" $file "* ]] || selected+=("$file")
+    done
+  fi
   pytest_for "$most" "${selected[@]}"
 }
 

@@ -43,7 +43,19 @@ def system() -> tuple[list[tuple[str, str]], bool]:
             memory = f"{gpu.free_bytes / 1e9:.1f} of {gpu.total_bytes / 1e9:.1f} GB free"
             line = f"{gpu.name}, sm_{major}{minor}, {memory}"
         lines.append((f"GPU {index}{' (chosen)' if chosen else ''}", line))
-    return [*lines, ("cuBLAS", cublas)], good
+    blocks, blocks_good = _thread_blocks()
+    return [*lines, ("thread blocks", blocks), ("cuBLAS", cublas)], good and blocks_good
+
+
+def _thread_blocks() -> tuple[str, bool]:
+    """Whether threads get sums and scans right that they form together: every kernel of the GPU rests on them."""
+    from pyneedle import _cuda
+
+    try:
+        faults = _cuda.team_faults(_device.INDEX)
+    except (MemoryError, RuntimeError) as error:
+        return f"error: {error}", False
+    return "FAILED: " + "; ".join(faults) if faults else "sums, scans and barriers are right", not faults
 
 
 def self_check(table: "Table", networks: Iterable[Network], activation: str) -> bool:

@@ -57,6 +57,16 @@ def test_doctor(cuda):
     assert "FAILED" not in result.stdout
 
 
+def test_doctor_checks_thread_blocks(monkeypatch):
+    fake_cuda.install(monkeypatch)
+    assert "sums, scans and barriers are right" in run("doctor").stdout
+    fake_cuda.install(monkeypatch, faults=["total, 32 threads, shared memory", "any, 64 threads, global memory"])
+    result = run("doctor")
+    assert result.exit_code == 1
+    assert "FAILED: total, 32 threads, shared memory; any, 64" in " ".join(result.stdout.split())  # the table wraps
+    assert result.stdout.index("FAILED: total") < result.stdout.index("kernels against the reference")
+
+
 def test_doctor_with_other_gpus(monkeypatch):
     others = [
         fake_cuda.Info(GIGABYTE, 1, "Small A100", (8, 0)),

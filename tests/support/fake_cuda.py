@@ -36,6 +36,7 @@ class FakeCuda:
     free_bytes: int = 70 * GIGABYTE
     others: list[Info | Exception] = field(default_factory=list)  # GPUs beside the one that trains
     devices_asked: list[int] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)  # of its thread blocks
     bytes_each: int = 0
     bytes_of_data: int = 0
     most_jobs: int = 10**9  # more raise MemoryError, as where another program takes memory
@@ -64,6 +65,10 @@ class FakeCuda:
         if isinstance(other, Exception):
             raise other
         return other
+
+    def team_faults(self, device):
+        assert device == 0
+        return self.faults
 
     def load_cublas(self, path):
         self.cublas.append(path)
