@@ -95,7 +95,9 @@ Trained train_by_launches(const Training<T>& t, const AdamSettings& adam, const 
       memory.scalars[s] = adam_step<T>(adam, epoch * shape.steps() + s + 1);
     }
     run.begin_epoch();
-    for (std::int64_t first = 0; first < rows; first += batch) run.step(std::min(batch, rows - first));
+    const EpochGraphs graphs = EpochGraphs::of(rows, batch, 3);
+    for (std::int64_t l = 0; l < graphs.launches; ++l) run.steps(graphs.steps, 0);
+    run.steps(graphs.last_steps, graphs.last_rows);
     run.evaluate();
     trained.epochs.push_back(*memory.result);
   }
@@ -168,6 +170,26 @@ void test_orders() {
       CHECK(std::equal(in_order.begin(), in_order.end(), memory.order));
     }
   }
+}
+
+// Every row once; no graph of more than `most` whole batches, and no more graphs than that takes.
+void test_graphs() {
+  for (const std::int64_t rows : {1, 7, 8, 9, 63, 64, 65, 640, 64000}) {
+    for (const std::int64_t batch : {1, 2, 7, 64, 800}) {
+      if (batch > rows) continue;
+      for (const std::int64_t most : {1, 3, 16, 64}) {
+        const EpochGraphs g = EpochGraphs::of(rows, batch, most);
+        CHECK_EQ((g.launches * g.steps + g.last_steps) * batch + g.last_rows, rows);
+        CHECK(g.launches >= 0 && g.last_rows >= 0 && g.last_rows < batch);
+        CHECK(g.steps <= most && g.last_steps <= g.steps && g.last_steps >= 1);
+        CHECK_EQ(g.launches + 1, (rows / batch + most - 1) / most);
+      }
+    }
+  }
+  const EpochGraphs paper = EpochGraphs::of(64000, 800, 16);
+  CHECK_EQ(paper.launches, 4);
+  CHECK_EQ(paper.steps, 16);
+  CHECK_EQ(paper.last_steps, 16);
 }
 
 void test_trainings() {
@@ -264,6 +286,7 @@ void test_every_network() {
 int main() {
   test_every_network();
   test_orders();
+  test_graphs();
   test_trainings();
   return test::report();
 }

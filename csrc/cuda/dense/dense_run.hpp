@@ -92,6 +92,20 @@ struct DenseRunShape {
   std::int64_t steps() const { return parts_of(train_rows, batch_size); }
 };
 
+// An epoch's steps as launches of graphs: some equal ones of whole batches, then one of what is left, the batch of
+// fewer rows with it.
+struct EpochGraphs {
+  std::int64_t launches, steps;        // how many equal ones, which may be none, and steps of each
+  std::int64_t last_steps, last_rows;  // of the last one: whole batches, and rows after them or 0
+
+  // most: steps of a graph beside the batch of fewer rows.
+  static EpochGraphs of(std::int64_t train_rows, std::int64_t batch_size, std::int64_t most) {
+    const std::int64_t whole = train_rows / batch_size;
+    const std::int64_t graphs = std::max<std::int64_t>(1, parts_of(whole, most)), steps = parts_of(whole, graphs);
+    return {graphs - 1, steps, whole - (graphs - 1) * steps, train_rows % batch_size};
+  }
+};
+
 // The rows, which runs may share.
 template <class T>
 struct DenseData {
@@ -172,6 +186,12 @@ class DenseRun {
     const HiddenGradient<T> hidden = pass_.backward(as_const(arrays_.p), m.x, n, m.gradient);
     adam_.step(launcher_, arrays_, as_const(m.gradient), hidden, {{}, m.scalars, m.cursor});
     launcher_.launch(AdvanceCursor{m.cursor, n});
+  }
+
+  // That many whole batches, and one of last_rows where that is not 0.
+  void steps(std::int64_t whole, std::int64_t last_rows) {
+    for (std::int64_t s = 0; s < whole; ++s) step(shape_.batch_size);
+    if (last_rows > 0) step(last_rows);
   }
 
   void evaluate() {
