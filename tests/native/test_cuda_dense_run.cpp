@@ -244,6 +244,50 @@ void test_adam(const NetworkShape& shape, const Penalty& penalty) {
   CHECK(largest_difference(v, want_v) < 1e-9);
 }
 
+// c, e and q of widths that end within and at the ends of tiles, and of both kinds of tiles; run backwards, bit by bit
+// the same.
+void test_path_vectors() {
+  const std::int64_t large = PathTiles::kLarge + 1;
+  for (const std::int64_t width : std::vector<std::int64_t>{1, 8, 31, 32, 33, 255, 257, 545, large}) {
+    const std::int64_t groups = width == 33 ? 3 : 1;
+    const NetworkShape shape{groups * 37, 37, width, false, 2, Activation::relu};
+    const ParameterLayout layout = parameter_layout(shape);
+    const std::vector<float> flat = draws<float>(1, layout.size, 1.0);
+    const Tensors<const float> p = tensors_at(flat.data(), tensor_offsets(layout));
+    const std::size_t units = static_cast<std::size_t>(groups * width);
+    std::vector<double> c(units), e(units), q(units);
+    for (std::int64_t k = 0; k < groups * width; ++k) {
+      for (std::int64_t i = 0; i < 37; ++i) c[static_cast<std::size_t>(k)] += std::abs(double{p.w1[k * 37 + i]});
+    }
+    for (std::int64_t k = 0; k < groups * width; ++k) {
+      for (std::int64_t j = 0; j < width; ++j) {
+        const double size = std::abs(double{p.w2[k * width + j]});
+        const std::size_t in = static_cast<std::size_t>(k / width * width + j);
+        e[in] += std::abs(double{p.w3[k]}) * size;
+        q[static_cast<std::size_t>(k)] += size * c[in];
+      }
+    }
+    std::vector<double> bits[2];
+    for (const bool backward : {false, true}) {
+      Memory storage;
+      const PathMemory memory =
+          storage.cut([&](Carver& carver) { return PathMemory::of(UnitShape::of(shape), carver); });
+      HostLauncher launcher(backward);
+      AdamPass<float, HostLauncher>(shape, {PenaltyKind::path_norm, 1e-3}, memory).prepare(launcher, p);
+      const auto check = [&](const double* got, const std::vector<double>& want) {
+        const double largest = *std::max_element(want.begin(), want.end());
+        CHECK(largest_difference(got, want) <= 1e-13 * largest);
+        bits[backward].insert(bits[backward].end(), got, got + units);
+      };
+      check(memory.vectors.c, c);
+      check(memory.vectors.e, e);
+      check(memory.vectors.q, q);
+    }
+    // Where a thread's terms are taken backwards, their sum is another; e's are taken by rows.
+    CHECK(std::equal(bits[0].begin(), bits[0].begin() + static_cast<std::ptrdiff_t>(2 * units), bits[1].begin()));
+  }
+}
+
 // Value and gradient of a penalty, and the path norm.
 void test_penalty(const NetworkShape& shape, const Penalty& penalty) {
   const ParameterLayout layout = parameter_layout(shape);
@@ -285,6 +329,7 @@ void test_every_network() {
 
 int main() {
   test_every_network();
+  test_path_vectors();
   test_orders();
   test_graphs();
   test_trainings();

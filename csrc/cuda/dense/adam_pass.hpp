@@ -21,17 +21,19 @@ PenaltyFactors<T> penalty_factors(const NetworkShape& shape, const Penalty& pena
   return factors;
 }
 
-// Memory of the path norm: its vectors, and e in parts.
+// Memory of the path norm: its vectors, and e and q in parts.
 struct PathMemory {
   PathNormVectors vectors;
-  double* partial_e = nullptr;
+  PathParts parts;
 
   static PathMemory of(const UnitShape& shape, Carver& carver) {
     PathMemory memory;
     PathNormVectors& v = memory.vectors;
     for (double** vector : {&v.c, &v.e, &v.q, &v.old_c, &v.old_w3}) *vector = carver.take<double>(shape.units());
     if (shape.two_layers) {
-      memory.partial_e = carver.take<double>(shape.groups * hidden_chunks(shape.width) * shape.width);
+      const PathTiles tiles = PathTiles::of(shape.width);
+      memory.parts.e = carver.take<double>(shape.groups * tiles.down * shape.width);
+      memory.parts.q = carver.take<double>(shape.groups * tiles.across * shape.width);
     }
     return memory;
   }
@@ -54,7 +56,7 @@ class AdamPass {
   // changed the parameters.
   void prepare(Launcher& launcher, const Tensors<const T>& p) const {
     if (!with_path_) return;
-    launcher.launch(Elements<PathUnits<T>>{{shape_, p, memory_.vectors}, shape_.units()});
+    launcher.launch(PathUnits<T>{shape_, p, memory_.vectors});
     if (!shape_.two_layers) return;
     // Without moments the pass changes nothing.
     PathHidden<T> pass = path_hidden(p.w3);
@@ -85,10 +87,10 @@ class AdamPass {
 
  private:
   PathHidden<T> path_hidden(const T* w3) const {
-    return {shape_, nullptr, nullptr, nullptr, {}, {}, factors_.path, w3, memory_.vectors, memory_.partial_e};
+    return {shape_, nullptr, nullptr, nullptr, {}, {}, factors_.path, w3, memory_.vectors, memory_.parts};
   }
   void join(Launcher& launcher) const {
-    launcher.launch(Elements<JoinPath>{{shape_, memory_.partial_e, memory_.vectors.e}, shape_.units()});
+    launcher.launch(JoinPath{shape_, memory_.parts, memory_.vectors.e, memory_.vectors.q});
   }
 
   UnitShape shape_;
