@@ -106,14 +106,9 @@ void AdamPass<T>::update_hidden_rows(const AdamState<T>& state, const Step& step
   });
 }
 
-// Whether a row with gradient 0 that a step leaves as it is will be left so by all further such steps: m / sqrt(v)
-// falls by beta1 / sqrt(beta2) a step, and the step size grows by less than sqrt(1 - beta2^(t+1)) / sqrt(1 - beta2^t).
 template <class T>
 bool AdamPass<T>::may_rest(std::int64_t t) const {
-  if (penalty_.kind != PenaltyKind::none || settings_.weight_decay != 0.0 || settings_.epsilon <= 0.0) return false;
-  const double now = 1.0 - std::pow(settings_.beta2, static_cast<double>(t));
-  const double next = 1.0 - std::pow(settings_.beta2, static_cast<double>(t + 1));
-  return settings_.beta1 * std::sqrt(next / (now * settings_.beta2)) < 0.99;
+  return penalty_.kind == PenaltyKind::none && idle_rows_may_rest(settings_, t);
 }
 
 template <class T>

@@ -86,9 +86,41 @@ void check_path_norm_steps() {
   }
 }
 
+// Parameters and moments where rows of W2 come to rest, are woken, and settle.
+std::vector<double> resting_steps(bool threads) {
+  const NetworkShape shape{3, 3, 21, false, 2, pn::Activation::relu};
+  const pn::ParameterLayout layout = pn::parameter_layout(shape);
+  std::vector<double> p = draws<double>(1, layout.size, 1.0), m(p.size()), v(p.size());
+  const std::vector<double> gradient = draws<double>(2, layout.size, 1e-3);
+  const auto offsets = tensor_offsets(layout);
+  const AdamArrays<double> arrays{tensors_at(p.data(), offsets), tensors_at(m.data(), offsets),
+                                  tensors_at(v.data(), offsets)};
+  const std::vector<double> w3 = draws<double>(3, 21, 1.0), on = draws<double>(4, 21, 1.0);
+  std::vector<std::int32_t> slot(21), rest(21);
+  const std::int32_t may = 1;
+  constexpr std::int64_t kSteps = 6;
+  std::vector<AdamStep<double>> table;
+  for (std::int64_t t = 1; t <= kSteps; ++t) table.push_back(pn::adam_step<double>({}, t));
+  Cursor cursor;
+  ThreadLauncher launcher(threads);
+  const AdamPass<double, ThreadLauncher> pass(shape, {}, {}, {rest.data(), &may, 0.9, 0.999});
+  for (std::int64_t s = 0; s < kSteps; ++s) {
+    // Without moments a dead row rests at once.
+    for (std::size_t k = 0; k < 21; ++k) slot[k] = k % 3 == 0 || (k % 3 == 1 && s == 3) ? kOn : kDead;
+    const HiddenGradient<double> hidden{nullptr, slot.data(), w3.data(), on.data(), nullptr, shape.width};
+    pass.step(launcher, arrays, tensors_at(gradient.data(), offsets), hidden, {{}, table.data(), &cursor});
+    launcher.launch(AdvanceCursor{&cursor, 1});
+    for (std::size_t k = 0; k < 21; ++k) CHECK_EQ(rest[k] != 0, k % 3 == 2 || (k % 3 == 1 && s < 3));
+  }
+  pass.settle(launcher, arrays, &cursor);
+  for (const std::vector<double>* more : {&m, &v}) p.insert(p.end(), more->begin(), more->end());
+  return p;
+}
+
 }  // namespace
 
 int main() {
   check_path_norm_steps();
+  CHECK(resting_steps(true) == resting_steps(false));
   return pn::test::report();
 }

@@ -143,6 +143,23 @@ constexpr std::int64_t kHiddenRows = 8;  // of W2, taken together
 // Blocks of the pass over a group's W2 without a path norm.
 PN_INLINE std::int64_t hidden_chunks(std::int64_t width) { return parts_of(width, kHiddenRows); }
 
+// Rows of W2 that are left out of the pass (kernels.md, section 3): dead ones that a step has left as they are. Until a
+// gradient wakes them, or the epoch is over, their moments stay as that step has left them.
+struct RestingRows {
+  std::int32_t* since = nullptr;  // (width,) 1 + the step of the epoch that no longer changed the row, or 0; or null
+  const std::int32_t* may = nullptr;  // whether rows may rest in this epoch
+  double beta1 = 0.0, beta2 = 0.0;
+
+  // What the moments of a row are to be multiplied by before a step.
+  struct Decay {
+    double first, second;
+  };
+  PN_TEAM Decay decay(std::int32_t since_step, std::int64_t step) const {
+    const auto steps = static_cast<double>(step - since_step);
+    return {pow(beta1, steps), pow(beta2, steps)};
+  }
+};
+
 // W2 without a path norm.
 template <class T>
 struct AdamHidden {
@@ -151,6 +168,7 @@ struct AdamHidden {
   HiddenGradient<T> gradient;
   StepScalars<T> scalars;
   PenaltyFactors<T> penalty;
+  RestingRows rest;  // of one group, with scalars from a table; or without `since`
 
   std::int64_t blocks() const { return shape.groups * hidden_chunks(shape.width); }
   static constexpr int threads() { return kThreads; }
@@ -162,12 +180,89 @@ struct AdamHidden {
     const std::int64_t group = block / chunks, first = block % chunks * kHiddenRows;
     const std::int64_t end = least(width, first + kHiddenRows);
     for (std::int64_t k = first; k < end; ++k) {
-      const std::int64_t unit = group * width + k;
-      const typename HiddenGradient<T>::Row row = gradient.row(unit);
+      if (rest.since == nullptr) {
+        update_row(team, group * width + k, s);
+      } else {
+        update_row_or_rest(team, k, s);
+      }
+    }
+  }
+
+  template <class Team>
+  PN_TEAM void update_row(const Team& team, std::int64_t unit, const AdamStep<T>& s) const {
+    const typename HiddenGradient<T>::Row row = gradient.row(unit);
+    team.for_each(shape.width, [&](std::int64_t j) {
+      const std::int64_t at = unit * shape.width + j;
+      update(p[at], m[at], v[at], row.at(j) + penalty.plain(p[at]), s, s.retention);
+    });
+  }
+
+  template <class Team>
+  PN_TEAM void update_row_or_rest(const Team& team, std::int64_t k, const AdamStep<T>& s) const {
+    const std::int32_t since = rest.since[k];
+    const bool idle = gradient.is_zero(k);
+    if (idle && since != 0) return;
+    if (since != 0) wake(team, k, since);
+    if (!idle || *rest.may == 0) {
+      update_row(team, k, s);
+    } else {
+      update_idle_row(team, k, s);
+    }
+  }
+
+  // Each number by the thread that updates it next.
+  template <class Team>
+  PN_TEAM void wake(const Team& team, std::int64_t k, std::int32_t since) const {
+    const RestingRows::Decay decay = rest.decay(since, scalars.cursor->step);
+    team.for_each(shape.width, [&](std::int64_t j) {
+      const std::int64_t at = k * shape.width + j;
+      m[at] *= static_cast<T>(decay.first);
+      v[at] *= static_cast<T>(decay.second);
+    });
+    team.sync();  // all have seen that it was at rest
+    team.one([&] { rest.since[k] = 0; });
+  }
+
+  template <class Team>
+  PN_TEAM void update_idle_row(const Team& team, std::int64_t k, const AdamStep<T>& s) const {
+    double changed = 0.0;
+    team.for_each(shape.width, [&](std::int64_t j) {
+      const std::int64_t at = k * shape.width + j;
+      const T before = p[at];
+      update(p[at], m[at], v[at], T(0), s, s.retention);
+      if (!(p[at] == before)) changed += 1.0;
+    });
+    changed = team.total(changed);
+    team.one([&] {
+      if (changed == 0.0) rest.since[k] = static_cast<std::int32_t>(scalars.cursor->step + 1);
+    });
+  }
+};
+
+// At the end of an epoch: gives every row at rest the moments that it would have, and wakes it.
+template <class T>
+struct SettleRows {
+  std::int64_t width;
+  T *m, *v;  // (width, width)
+  RestingRows rest;
+  const Cursor* cursor;
+
+  std::int64_t blocks() const { return hidden_chunks(width); }
+  static constexpr int threads() { return kThreads; }
+
+  template <class Team>
+  PN_TEAM void operator()(const Team& team, std::int64_t block) const {
+    const std::int64_t first = block * kHiddenRows, end = least(width, first + kHiddenRows);
+    for (std::int64_t k = first; k < end; ++k) {
+      const std::int32_t since = rest.since[k];
+      if (since == 0) continue;
+      const RestingRows::Decay decay = rest.decay(since, cursor->step);
       team.for_each(width, [&](std::int64_t j) {
-        const std::int64_t at = unit * width + j;
-        update(p[at], m[at], v[at], row.at(j) + penalty.plain(p[at]), s, s.retention);
+        m[k * width + j] *= static_cast<T>(decay.first);
+        v[k * width + j] *= static_cast<T>(decay.second);
       });
+      team.sync();
+      team.one([&] { rest.since[k] = 0; });
     }
   }
 };

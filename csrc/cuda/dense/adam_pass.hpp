@@ -47,10 +47,10 @@ struct AdamArrays {
 template <class T, class Launcher>
 class AdamPass {
  public:
-  // memory: of this shape under a path norm, else empty.
-  AdamPass(const NetworkShape& shape, const Penalty& penalty, const PathMemory& memory)
+  // memory: of this shape under a path norm, else empty. rest: for dense networks without a penalty.
+  AdamPass(const NetworkShape& shape, const Penalty& penalty, const PathMemory& memory, const RestingRows& rest = {})
       : shape_(UnitShape::of(shape)), with_path_(penalty.kind == PenaltyKind::path_norm),
-        factors_(penalty_factors<T>(shape, penalty)), memory_(memory) {}
+        factors_(penalty_factors<T>(shape, penalty)), memory_(memory), rest_(rest) {}
 
   // Reads the parameters for the path norm's vectors. To be called before the first step and whenever somebody else has
   // changed the parameters.
@@ -70,7 +70,7 @@ class AdamPass {
             const HiddenGradient<T>& hidden, const StepScalars<T>& scalars) const {
     if (shape_.two_layers && !with_path_) {
       // Before w3 changes, which may be a factor of this gradient.
-      launcher.launch(AdamHidden<T>{shape_, arrays.p.w2, arrays.m.w2, arrays.v.w2, hidden, scalars, factors_});
+      launcher.launch(AdamHidden<T>{shape_, arrays.p.w2, arrays.m.w2, arrays.v.w2, hidden, scalars, factors_, rest_});
     }
     launcher.launch(
         AdamUnits<T>{shape_, arrays.p, arrays.m, arrays.v, gradient, scalars, factors_, memory_.vectors, with_path_});
@@ -85,6 +85,12 @@ class AdamPass {
     join(launcher);
   }
 
+  // After the last step of an epoch: gives rows at rest the moments that they have by now.
+  void settle(Launcher& launcher, const AdamArrays<T>& arrays, const Cursor* cursor) const {
+    if (rest_.since == nullptr) return;
+    launcher.launch(SettleRows<T>{shape_.width, arrays.m.w2, arrays.v.w2, rest_, cursor});
+  }
+
  private:
   PathHidden<T> path_hidden(const T* w3) const {
     return {shape_, nullptr, nullptr, nullptr, {}, {}, factors_.path, w3, memory_.vectors, memory_.parts};
@@ -97,6 +103,7 @@ class AdamPass {
   bool with_path_;
   PenaltyFactors<T> factors_;
   PathMemory memory_;
+  RestingRows rest_;
 };
 
 // Memory of add_penalty and add_path_norm.

@@ -174,6 +174,7 @@ struct HiddenGradient {
     T scale;
     PN_TEAM T at(std::int64_t j) const { return row == nullptr ? T(0) : scale * row[j]; }
   };
+  PN_TEAM bool is_zero(std::int64_t k) const { return slot != nullptr && slot[k] == kDead; }
   PN_TEAM Row row(std::int64_t k) const { return row(k, slot == nullptr ? T(1) : w3[k]); }
   // The same where w3 has changed since: former_w3 is what it was.
   PN_TEAM Row row(std::int64_t k, T former_w3) const {

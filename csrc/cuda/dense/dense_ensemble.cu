@@ -53,8 +53,9 @@ class DenseMember {
         size_(parameter_layout(shape.network).size), storage_(run_memory<T>(shape)),
         workspace_(cublas::kWorkspaceBytes), memory_(cut(storage_)),
         launcher_(&blas, workspace_.data(), tf32, stream_.get()),
-        run_(shape, settings.penalty, data, memory_, launcher_),
-        graphs_(EpochGraphs::of(shape.train_rows, shape.batch_size, kGraphSteps)), scalars_(shape.steps()), result_(1) {
+        run_(shape, settings.adam, settings.penalty, data, memory_, launcher_),
+        graphs_(EpochGraphs::of(shape.train_rows, shape.batch_size, kGraphSteps)), scalars_(shape.steps()),
+        may_rest_(1), result_(1) {
     storage_.zero(stream_.get());
     warm_up();
     record();
@@ -65,7 +66,9 @@ class DenseMember {
   void begin_epoch(const MemberEpoch& epoch) {
     run_.draw_order(seed_, epoch.epoch, shuffle_);
     for (std::int64_t s = 0; s < shape_.steps(); ++s) scalars_[s] = adam_step<T>(adam_, epoch.steps + s + 1);
+    may_rest_[0] = idle_rows_may_rest(adam_, epoch.steps + 1) ? 1 : 0;
     copy(memory_.scalars, scalars_.data(), scalars_.size());
+    copy(memory_.may_rest, may_rest_.data(), 1);
     begin_.launch(stream_.get());
   }
 
@@ -153,6 +156,7 @@ class DenseMember {
   EpochGraphs graphs_;
   Graph begin_, steps_, last_steps_, evaluate_;
   PinnedBuffer<AdamStep<T>> scalars_;
+  PinnedBuffer<std::int32_t> may_rest_;
   PinnedBuffer<EpochResult> result_;
   Laps laps_;
 };
