@@ -47,7 +47,7 @@ struct BeginEpoch {
 
 // What an epoch's order of rows is drawn with, and the order.
 struct OrderMemory {
-  std::uint64_t *items, *scratch;  // (rows,)
+  std::uint64_t *items, *scratch;  // as draw_order takes them
   std::uint32_t* counts;
   std::uint32_t* order;  // (rows,)
 
@@ -77,7 +77,8 @@ struct DrawOrder {
 
 inline OrderMemory OrderMemory::of(std::int64_t rows, Carver& carver) {
   OrderMemory m{};
-  for (std::uint64_t** list : {&m.items, &m.scratch}) *list = carver.take<std::uint64_t>(rows);
+  for (std::uint64_t** list : {&m.items, &m.scratch})
+    *list = carver.take<std::uint64_t>(Stretches::of(rows, DrawOrder::threads()).items());
   m.counts = carver.take<std::uint32_t>(std::int64_t{kDigits} * DrawOrder::threads());
   m.order = carver.take<std::uint32_t>(rows);
   return m;
