@@ -5,10 +5,9 @@ Bytes are the least that must move between memory and the core when nothing stay
 parameters once in, gradient or parameters once out. Activations that a kernel is meant to keep in cache count nothing.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
 
 from pyneedle.benchmark import Problem
 
@@ -52,7 +51,7 @@ def _direct_step(p: Problem, n: int) -> float:
 
 def _piecewise_step(p: Problem, n: int) -> float:
     a = float(p.alpha)
-    return _points(p) * 6.0 + _tables(p) * (4.0 * a * a + 10.0 * a + a * np.log2(max(a, 2.0))) + _adam_operations(n)
+    return _points(p) * 6.0 + _tables(p) * (4.0 * a * a + 10.0 * a + a * math.log2(max(a, 2.0))) + _adam_operations(n)
 
 
 def _dense_step(p: Problem, n: int) -> float:
@@ -80,7 +79,7 @@ def _forward_operations(p: Problem, _: int) -> float:
 
 def _piecewise_forward(p: Problem, _: int) -> float:
     a = float(p.alpha)
-    return 2.0 * _points(p) + _tables(p) * (2.0 * a * a + 6.0 * a + a * np.log2(max(a, 2.0)))
+    return 2.0 * _points(p) + _tables(p) * (2.0 * a * a + 6.0 * a + a * math.log2(max(a, 2.0)))
 
 
 def _forward_bytes(p: Problem, n: int) -> float:

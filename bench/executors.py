@@ -8,6 +8,7 @@ when it is warm. Nothing is stored on any side.
 """
 
 import argparse
+import functools
 import multiprocessing
 import statistics
 import time
@@ -54,8 +55,8 @@ def main() -> None:
     sides: dict[str, Callable[[], Executor]] = {
         "threads": lambda: ThreadPoolExecutor(options.workers),
         **{
-            f"processes, {method}": lambda method=method: ProcessPoolExecutor(
-                options.workers, multiprocessing.get_context(method)
+            f"processes, {method}": functools.partial(
+                ProcessPoolExecutor, options.workers, multiprocessing.get_context(method)
             )
             for method in ("spawn", "forkserver")
         },

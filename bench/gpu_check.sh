@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Everything that a machine with an NVIDIA GPU must show, in less than nine minutes: builds the package, runs the tests
-# that need a GPU, compute-sanitizer on small cases, and the comparisons with the frameworks. Results go to $OUT
-# (default: gpu_check/): gpu_check.md (the table), gpu_check.json, compare.json, and a log of each step.
+# Everything that a machine with an NVIDIA GPU must show, in less than nine minutes: builds the package, compares it with
+# the frameworks, runs the tests that need a GPU, and compute-sanitizer on small cases. Results go to $OUT (default:
+# gpu_check/) after every step: gpu_check.md (the table), gpu_check.json, compare.json, and logs.tar with a log of each.
 #
 #   bench/gpu_check.sh          on the GPU
 #   bench/gpu_check.sh --try    without one: the tests on a made-up GPU, the comparison at tiny sizes on the CPU
@@ -11,6 +11,7 @@
 # PYNEEDLE_INSTALLED=1   check the pyneedle that this interpreter has, with its CUDA module, instead of building one.
 # WHEELS   a folder of wheels of what it lacks (scipy-openblas32, tomli-w); default .whl. Nothing is downloaded.
 # SECONDS_IN_ALL   default 520.
+# STEPS   which to make after build, doctor and libraries; default "smoke compare tests memcheck racecheck".
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
@@ -18,14 +19,22 @@ top=$PWD
 python=${PYTHON:-python3}
 wheels=${WHEELS:-.whl}
 limit=${SECONDS_IN_ALL:-520}
+wanted=${STEPS-smoke compare tests memcheck racecheck}
+for name in $wanted; do
+  [[ " smoke compare tests memcheck racecheck " == *" $name "* ]] || { echo "STEPS names no such step: $name" >&2; exit 2; }
+done
 try=${1:-}
 [[ -z $try || $try == --try ]] || { echo "usage: bench/gpu_check.sh [--try]" >&2; exit 2; }
 mkdir -p "${OUT:-gpu_check}"
 out=$(cd "${OUT:-gpu_check}" && pwd)
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+trap 'keep_logs; rm -rf "$work"' EXIT
 site=$work/site
-mkdir "$site"
+mkdir "$site" "$work/logs"
+# What the shell of this machine may not have been told.
+for tool in nvcc compute-sanitizer; do
+  command -v "$tool" >/dev/null || export PATH=$PATH:/usr/local/cuda/bin
+done
 # The checkout's own pyneedle/ has no compiled modules: it must not be found.
 export PYTHONPATH=$site${PYTHONPATH:+:$PYTHONPATH} PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 export XLA_PYTHON_CLIENT_PREALLOCATE=false
@@ -35,7 +44,10 @@ failed=0
 
 left() { echo $((limit - SECONDS)); }
 
-# step NAME SECONDS FUNCTION: at most so many seconds, and no more than are left; its output goes to a log.
+keep_logs() { tar -cf "$out/logs.tar" -C "$work/logs" .; }
+
+# step NAME SECONDS: runs the function of that name for at most so many seconds, and no more than are left; its output
+# goes to a log.
 step() {
   local name=$1 most=$2 start=$SECONDS code=0 verdict=passed
   ((most > $(left))) && most=$(left)
@@ -43,9 +55,9 @@ step() {
   if ((most < 5)); then
     code=124
   else
-    (set -euo pipefail; most=$most; "$3") >"$out/$name.log" 2>&1
+    (set -euo pipefail; most=$most; "$name") >"$work/logs/$name.log" 2>&1
     code=$?
-    tail -n 12 "$out/$name.log"
+    tail -n 12 "$work/logs/$name.log"
   fi
   case $code in
     0) ;;
@@ -55,6 +67,8 @@ step() {
   esac
   printf '%s\t%s\t%d\n' "$name" "$verdict" $((SECONDS - start)) >>"$work/steps"
   echo "== $name: $verdict after $((SECONDS - start)) s"
+  report
+  keep_logs
   return "$code"
 }
 
@@ -109,25 +123,39 @@ print("arrays on the GPU with:", ", ".join(found) or "nothing")
 sys.exit(0 if found else "neither CuPy nor PyTorch is there with a GPU: arrays and peers cannot be tried")'
 }
 
-tests() {
-  local selected=(tests/cuda tests/device)
-  if [[ -n $try ]]; then
-    export PYNEEDLE_TEST_GPU=made-up
-    selected=(tests/cuda/test_training.py tests/device/test_arrays.py)
-  fi
-  # The interpreter may have plugins that warn, and here warnings are errors.
-  PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 timeout "$most" "$python" -m pytest -q -p pytest_timeout -p no:cacheprovider \
-    --maxfail=40 --durations=10 "${selected[@]}"
+# The frameworks' releases warn as they please, so that warnings are shown here and are no errors.
+pytest_for() {  # pytest_for SECONDS ARGUMENTS
+  local most=$1
+  shift
+  [[ -z $try ]] || export PYNEEDLE_TEST_GPU=made-up
+  PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 timeout "$most" "$python" -m pytest -q -W default -p pytest_timeout \
+    -p no:cacheprovider --durations=10 "$@"
 }
 
-sanitizer() {  # sanitizer TOOL
+# A training of each kernel beside the CPU's, and bitwise again: whether the comparison is of anything.
+smoke() { pytest_for "$most" -x tests/cuda/test_training.py -k "test_penalties or (test_run_to_run and float32)"; }
+
+tests() {
+  local selected=(tests/cuda/test_teams.py tests/cuda/test_training.py) file  # what says most comes first
+  if [[ -n $try ]]; then
+    selected+=(tests/device/test_arrays.py)
+  else
+    for file in tests/cuda/test_*.py tests/device/test_*.py; do
+      [[ " ${selected[*]} " == *" $file "* ]] || selected+=("$file")
+    done
+  fi
+  pytest_for "$most" "${selected[@]}"
+}
+
+sanitizer() {  # sanitizer TOOL OPTIONS
   [[ -z $try ]] || { echo "needs a GPU"; return 77; }
   command -v compute-sanitizer >/dev/null || { echo "compute-sanitizer is not on PATH"; return 1; }
   cd "$work"
-  timeout "$most" compute-sanitizer --tool "$1" --error-exitcode 9 --kernel-name kns=pn --print-limit 20 \
+  timeout "$most" compute-sanitizer --tool "$@" --error-exitcode 9 --kernel-name kns=pn --print-limit 20 \
     "$python" -m bench.gpu.small_cases
 }
-memcheck() { sanitizer memcheck; }
+# Errors of the API are left out: libraries provoke some to find out what there is, and handle them.
+memcheck() { sanitizer memcheck --report-api-errors no; }
 racecheck() { sanitizer racecheck; }
 
 compare() {
@@ -154,24 +182,31 @@ print(json.dumps({
     "comparison": json.loads(compared.read_text()) if compared.is_file() else None,
 }, indent=1))
 END
-  echo
-  cat "$out/gpu_check.md"
 }
 
 rm -f "$out/compare.json"
 # Not in the condition of an `if`: bash would go on after a failing command of the step.
-step build 240 build
+step build 240
 code=$?
 if ((code == 0)); then
-  step doctor 60 doctor
+  step doctor 60
   code=$?
 fi
 if ((code == 0)); then
-  step libraries 60 libraries
-  step tests 150 tests
-  step memcheck 70 memcheck
-  step racecheck 70 racecheck
-  step compare 400 compare
+  step libraries 60
+  for name in $wanted; do
+    case $name in
+      smoke) step smoke 40 ;;
+      compare)  # which most of the goals are of: at least 240 seconds, where the steps before it leave so many
+        share=$(left)
+        [[ $wanted != *tests* ]] || share=$((share - 150))
+        step compare $((share > 240 ? share : 240))
+        ;;
+      tests) step tests 200 ;;
+      *) step "$name" 70 ;;
+    esac
+  done
 fi
-report
+echo
+cat "$out/gpu_check.md"
 exit "$failed"

@@ -1,17 +1,16 @@
 """Instructions per training step, counted by valgrind's callgrind: `python -m bench.instructions`.
 
-Of the direct kernel and of the one that "auto" takes, on one thread, from the parameters after two epochs of the
-protocol. Valgrind knows AVX2 and not AVX-512, so pyneedle's level and the BLAS's are AVX2's. Needs valgrind and a C++
-compiler.
+Of the direct kernel and of the one that "auto" takes, on one thread, from the parameters and moments after two epochs
+of the protocol. Valgrind knows AVX2 and not AVX-512, so pyneedle's level and the BLAS's are AVX2's. Needs valgrind
+and a C++ compiler.
 
 Then of the optimiser alone ("Adam" among --networks), on all parameters of GN: the penalty's gradient added in a pass
 of its own, then Adam, against the one pass of training. The separate pass is the package's own gradient of the
 penalties, compiled for AVX2; its path norm sums in float64. "vectors apart" is the pass of training where the path
-norm's vectors do not come out of the step before, but of a pass of their own in float32. "in training" is the same pass
-within a training step of the active kernel: it leaves out rows of W2 that cannot change (moments start at zero here, so
-that without a penalty units that are dead at the start rest from the first step on), and computes certificates of the
-rows that do. Bytes are per parameter:
-what each pass over the arrays reads and writes of W2, which has nearly all of the parameters.
+norm's vectors do not come out of the step before, but of a pass of their own in float32. "in training" is the same
+pass within a training step of the active kernel: it leaves out rows of W2 that cannot change, and computes
+certificates of the rows that do. Bytes are per parameter: what each pass over the arrays reads and writes of W2,
+which has nearly all of the parameters.
 """
 
 import argparse
@@ -26,6 +25,7 @@ from pathlib import Path
 import pyneedle as pn
 from bench.counting import ADAM_BYTES
 from pyneedle import _blas
+from pyneedle._networks import BY_NAME
 
 CASES = [
     ("LN", 4, "none"),
@@ -38,7 +38,6 @@ CASES = [
     ("GN", 20, "none"),
     ("GN", 20, "path-norm"),
 ]
-NETWORKS = {"LN": pn.LocalNetwork, "LCN": pn.LocallyConnectedNetwork, "GN": pn.GlobalNetwork}
 PENALTIES = {"none": None, "l1": pn.L1(1e-5), "l2": pn.L2(1e-5), "path-norm": pn.PathNorm(1e-5)}
 WARM, COUNTED = 2, 2  # steps
 ADAM_D = 20
@@ -77,19 +76,21 @@ def count(command: list[str], function: str) -> int:
 
 
 class Counter:
-    """The programs, and parameters that they start from."""
+    """The programs, and what they start from."""
 
     def __init__(self, programs: Path, folder: Path) -> None:
-        self._programs, self._start = programs, folder / "parameters"
+        self._programs, self._start, self._taken = programs, folder / "state", 0
 
     def train(self, network: str, d: int, penalty: str) -> None:
         """Start from where two epochs of the protocol lead."""
-        net = NETWORKS[network](d=d)
-        fit = pn.train(net, pn.make_dataset("square", d, 100_000), 2, penalty=PENALTIES[penalty])
-        self._start.write_bytes(b"".join(value.tobytes() for value in fit.last_parameters.values()))
+        net = BY_NAME[network](d=d)
+        fit = pn.train(net, pn.make_dataset("square", d, 100_000), 2, penalty=PENALTIES[penalty], keep_state=True)
+        assert fit.state is not None
+        self._start.write_bytes(b"".join(part.tobytes() for part in (fit.state.parameters, fit.state.m, fit.state.v)))
+        self._taken = fit.state.steps
 
     def _steps(self, kernel: str, network: str, d: int, penalty: str, counted: int, function: str) -> int:
-        numbers = [str(WARM), str(counted), str(self._start), _blas.find()]
+        numbers = [str(WARM), str(counted), str(self._start), str(self._taken), _blas.find()]
         return count([str(self._programs / "count_steps"), kernel, network, str(d), penalty, *numbers], function)
 
     def step(self, kernel: str, network: str, d: int, penalty: str) -> float:
@@ -113,7 +114,7 @@ def print_steps(counter: Counter, networks: list[str]) -> None:
     print("| network | penalty | direct | kernel of auto | direct / auto |\n|---|---|---|---|---|", flush=True)
     for network, d, penalty in [case for case in CASES if case[0] in networks]:
         counter.train(network, d, penalty)
-        kernels = ("direct", NETWORKS[network](d=d).kernels[0])
+        kernels = ("direct", BY_NAME[network](d=d).kernels[0])
         direct, auto = (counter.step(kernel, network, d, penalty) for kernel in kernels)
         print(
             f"| {network} d={d} | {penalty} | {direct / 1e6:.4g} M | {kernels[1]} {auto / 1e6:.4g} M "
@@ -145,7 +146,7 @@ def print_adam(counter: Counter) -> None:
 def main() -> None:
     """Print Markdown tables."""
     parser = argparse.ArgumentParser(prog="python -m bench.instructions", description=__doc__)
-    choices = [*NETWORKS, "Adam"]
+    choices = [*BY_NAME, "Adam"]
     parser.add_argument("--networks", nargs="+", choices=choices, default=choices, help="default: all")
     chosen = parser.parse_args().networks
     for tool in ("valgrind", "cmake"):
@@ -154,7 +155,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         counter = Counter(build(folder / "build"), folder)
-        networks = [network for network in chosen if network in NETWORKS]
+        networks = [network for network in chosen if network in BY_NAME]
         if networks:
             print_steps(counter, networks)
         if "Adam" in chosen:

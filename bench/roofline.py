@@ -56,7 +56,9 @@ class Line:
 
 def forward_seconds(problem: Problem, kernel: str, threads: int, budget: float) -> float:
     """Median time of `Network.forward` on one batch; its checks of the arguments are in it."""
-    network, x, times, spent = network_of(problem), problem.train_x[: problem.batch], [], 0.0
+    network, x = network_of(problem), problem.train_x[: problem.batch]
+    times: list[float] = []
+    spent = 0.0
     network.forward(problem.initial, x, kernel, threads)
     while spent < budget or len(times) < 3:
         start = time.perf_counter()

@@ -1,11 +1,12 @@
 """The sides of the comparison on a GPU, on the CPU: everything but CUDA's graphs and CuPy itself."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from bench.gpu import goals
+from bench.gpu import compare, goals
 from bench.gpu.compare import Case, row_of
 from bench.gpu.cupy_side import CupySide
 from bench.gpu.jax_side import JaxSide
@@ -129,3 +130,27 @@ def test_what_must_be_reached(case, kernel, peers, verdict):
 def test_adam_must_reach_a_share_of_copying():
     assert goals.adam_verdict(0.85) == "80% of copying: reached (85%)"
     assert goals.adam_verdict(0.5) == "80% of copying: MISSED (50%)"
+
+
+def test_the_rounds_of_a_case_that_never_ends_are_kept(monkeypatch, tmp_path):
+    class Killed(compare.PeerClock):
+        rounds = 0
+
+        def __init__(self, trainer, what, budget):
+            pass
+
+        def measure(self):
+            Killed.rounds += 1
+            if Killed.rounds == 3:
+                raise KeyboardInterrupt
+            return 1.0
+
+    monkeypatch.setattr(compare, "PeerClock", Killed)
+    monkeypatch.setattr(compare, "sides_of", lambda ensemble, device, tf32: {"peer": lambda: pyneedle_side(ensemble)})
+    options = ["--device", "cpu", "--quick", "--rounds", "3", "--budget", "0.001", "--json", str(tmp_path / "a.json")]
+    with pytest.raises(KeyboardInterrupt):
+        compare.main(options)
+    (row,) = json.loads((tmp_path / "a.json").read_text())["rows"]
+    assert row["label"].startswith("LN d=4")
+    assert [len(seconds) for seconds in row["seconds"].values()] == [2, 2]
+    assert row["fastest"] == "peer"

@@ -1,14 +1,12 @@
 """Checks of arguments at the boundary; every error is one sentence with the name, what was wanted and what was got."""
 
-import os
 from collections.abc import Collection, Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from pyneedle import _dlpack
+from pyneedle import _dlpack, _machine
 
 Array = NDArray[Any]
 
@@ -90,10 +88,7 @@ def threads(value: int | None) -> int:
     """The number of threads: what was asked for, or as many as this process may run on."""
     if value is not None:
         return integer("threads", value, maximum=_MOST_THREADS)
-    try:
-        return min(len(os.sched_getaffinity(0)), _MOST_THREADS)
-    except AttributeError:  # not on every system
-        return min(os.cpu_count() or 1, _MOST_THREADS)
+    return min(_machine.cores(), _MOST_THREADS)
 
 
 def memory(count: int, dtype: np.dtype[Any], what: str) -> None:
@@ -104,15 +99,9 @@ def memory(count: int, dtype: np.dtype[Any], what: str) -> None:
     needed = count * dtype.itemsize
     if needed < _SMALL_BYTES:
         return
-    try:
-        with Path("/proc/meminfo").open() as file:
-            kilobytes = next(int(line.split()[1]) for line in file if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):  # not on every system
-        return
-    if needed > kilobytes * 1024:
-        raise MemoryError(
-            f"{what} needs {needed / 1e9:.3g} GB of memory, {kilobytes * 1024 / 1e9:.3g} GB are available"
-        )
+    available = _machine.available_memory()
+    if available is not None and needed > available:
+        raise MemoryError(f"{what} needs {needed / 1e9:.3g} GB of memory, {available / 1e9:.3g} GB are available")
 
 
 def array(name: str, value: object, like: str = "") -> Array:

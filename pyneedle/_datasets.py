@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from pyneedle import _checks, _native
+from pyneedle import _checks, _dlpack, _native
 from pyneedle._checks import Array
 
 TargetName = Literal["square", "quartic", "cosine"]
@@ -42,13 +42,26 @@ class Split:
     Attributes
     ----------
     x : ndarray, shape (n, d)
-        Inputs.
+        Inputs; a copy where the array given is not C-contiguous.
     y : ndarray, shape (n,)
         Scaled targets: the target in its original scale, divided by d.
+
+    Raises
+    ------
+    TypeError
+        Where x or y is no NumPy array.
     """
 
     x: Array
     y: Array
+
+    def __post_init__(self) -> None:
+        """Make the arrays dense; what they hold is checked where they are used."""
+        for name in ("x", "y"):
+            value = getattr(self, name)
+            if not isinstance(value, np.ndarray):
+                raise TypeError(f"{name} must be a numpy array, got {_dlpack.describe(value)}")
+            object.__setattr__(self, name, _checks.dense(value))
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -90,6 +103,22 @@ class Dataset:
     seed: int | None
     sort: Sort
     dtype: np.dtype[Any]
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What the rows are, without them: the arguments by which `make_dataset` draws them again.
+
+        It does so where `target` is one that it knows by name. Own arrays have seed None, and a function of your own
+        has only its name here.
+        """
+        return {
+            "target": self.target,
+            "d": self.d,
+            "n_samples": self.n_samples,
+            "seed": self.seed,
+            "sort": self.sort,
+            "dtype": self.dtype.name,
+        }
 
     @classmethod
     def from_arrays(
@@ -140,6 +169,34 @@ class Dataset:
         _checks.finite(f"x as {kind}", x_copy)
         _checks.finite(f"y as {kind}", y_copy)
         return _assemble(x_copy, y_copy, counts, target, None, "none")
+
+
+def check(dataset: object) -> Dataset:
+    """`dataset`, whose splits may have been made by hand; TypeError, ValueError where they are not what it says."""
+    if not isinstance(dataset, Dataset):
+        raise TypeError(f"dataset must be a Dataset, got {type(dataset).__name__}")
+    for name in ("train", "validation", "test"):
+        split = getattr(dataset, name)
+        if not isinstance(split, Split):
+            raise TypeError(f"dataset.{name} must be a Split, got {type(split).__name__}")
+        _check_split(f"dataset.{name}", split, dataset.d, dataset.dtype)
+    return dataset
+
+
+def _check_split(name: str, split: Split, d: int, dtype: np.dtype[Any]) -> None:
+    x, y = split.x, split.y
+    if x.ndim != 2 or x.shape[1] != d or x.shape[0] == 0:
+        raise ValueError(f"{name}.x must have shape (n, {d}) with n at least 1, got {_checks.shape_text(x.shape)}")
+    if y.shape != x.shape[:1]:
+        raise ValueError(
+            f"{name}.y must have shape ({x.shape[0]},) to match the rows of x, got {_checks.shape_text(y.shape)}"
+        )
+    for part, values in (("x", x), ("y", y)):
+        if values.dtype != dtype:
+            raise TypeError(f"{name}.{part} must have the data set's dtype {dtype}, got {values.dtype}")
+        # NaN is the least and the largest number of an array that holds one; this takes no memory.
+        if not (np.isfinite(values.min()) and np.isfinite(values.max())):
+            _checks.finite(f"{name}.{part}", values)
 
 
 def checked_arrays(x: ArrayLike, y: ArrayLike, split: tuple[float, float, float] = PAPER_SPLIT) -> tuple[Array, Array]:

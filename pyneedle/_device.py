@@ -65,11 +65,11 @@ def check(device: Device) -> None:
 
 
 def info() -> "DeviceInfo":
-    """The GPU that trains; RuntimeError where there is none."""
+    """The GPU that trains, asked anew for its free memory, and no other GPU; RuntimeError where there is none."""
     check("cuda")
     from pyneedle import _cuda
 
-    return _cuda.devices()[INDEX]
+    return _cuda.device(INDEX)
 
 
 def ensure_cublas() -> str:

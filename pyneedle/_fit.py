@@ -29,11 +29,6 @@ _VERSION = 1
 HISTORY = {"train_loss": 1, "validation_loss": 1, "dead_units": 2, "on_units": 2, "mixed_units": 2}
 _NUMBERS = ("train_mse", "validation_mse", "test_mse", "path_norm")
 _VALUES = ("best_epoch", "status", "seconds", "kernel", "isa", "device", "threads", "epochs", "batch_size", "seed")
-_NETWORKS = {
-    "LN": _networks.LocalNetwork,
-    "LCN": _networks.LocallyConnectedNetwork,
-    "GN": _networks.GlobalNetwork,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +60,13 @@ class Fit:
         What ran: the kernel, its instruction-set level and the device.
     threads : int
         How many the run had.
-    epochs, batch_size, optimizer, penalty, seed
-        As asked for.
+    epochs, batch_size, optimizer, penalty, seed, shuffle
+        As asked for; `shuffle` is None in a fit from a file that does not have it.
+    data : dict or None
+        `Dataset.description` of the data set: target, d, n_samples, seed, sort and dtype. None in a fit from a file
+        that does not have it.
+    dataset : Dataset or None
+        The data set; None in a fit from a file.
     state : TrainingState or None
         Of a completed run that was asked to keep it.
     """
@@ -87,6 +87,8 @@ class Fit:
     optimizer: Adam
     penalty: Penalty | None
     seed: int
+    shuffle: bool | None = None
+    data: dict[str, Any] | None = None
     dataset: Dataset | None = field(default=None, repr=False)
     state: TrainingState | None = field(default=None, repr=False)
     _numbers: dict[str, float] = field(default_factory=dict, repr=False)
@@ -191,7 +193,9 @@ class Fit:
         self._numbers["path_norm"] = norm
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything but the data set to one file, in numpy's .npz format, whole or not at all.
+        """Write everything but the data set, which is described, to one file, whole or not at all.
+
+        The format is numpy's .npz. Initial parameters that were given, and the state, are not in it.
 
         Parameters
         ----------
@@ -211,6 +215,8 @@ class Fit:
             "optimizer": asdict(self.optimizer),
             "penalty": None if self.penalty is None else {"kind": self.penalty.kind, "strength": self.penalty.strength},
             **{name: getattr(self, name) for name in _VALUES},
+            "shuffle": self.shuffle,
+            "data": self.data,
             # repr-exact in JSON; NaN and infinity as json writes and reads them.
             "numbers": {name: getattr(self, name) for name in _NUMBERS},
         }
@@ -246,13 +252,18 @@ class Fit:
         """
         name = os.fspath(path)
         with Path(path).open("rb") as file:
+            if not zipfile.is_zipfile(file):  # which np.load would take for a pickle
+                raise ValueError(f"{name!r} is not a fit that pyneedle saved, or it is damaged: it is no .npz file")
+            file.seek(0)
             try:
                 with np.load(file, allow_pickle=False) as archive:
                     contents = {key: archive[key] for key in archive.files}
                 record = json.loads(str(contents["record"][()]))
                 known = isinstance(record, dict) and record.get("format") == _FORMAT
             except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, TypeError, AttributeError) as error:
-                raise ValueError(f"{name!r} is not a fit that pyneedle saved, or it is damaged: {error}") from error
+                # numpy advises to load pickles, which may run any program.
+                why = "it holds Python objects" if "allow_pickle" in str(error) else error
+                raise ValueError(f"{name!r} is not a fit that pyneedle saved, or it is damaged: {why}") from error
         if not known:
             raise ValueError(f"{name!r} is not a fit that pyneedle saved")
         if record.get("version") != _VERSION:
@@ -268,7 +279,7 @@ class Fit:
     @classmethod
     def _from_record(cls, record: Mapping[str, Any], contents: Mapping[str, Array]) -> "Fit":
         description = dict(record["network"])
-        network = _NETWORKS[description.pop("name")](**description)
+        network = _networks.BY_NAME[description.pop("name")](**description)
         shapes, count = network.parameter_shapes, network.parameter_count
         layers = network.hidden_layers
         dtype = _checks.float_dtype("the dtype of the parameters", contents["parameters"].dtype)
@@ -290,6 +301,9 @@ class Fit:
             dataset=None,
             _numbers={key: float(record["numbers"][key]) for key in _NUMBERS},
             **{key: record[key] for key in _VALUES},
+            # A file of this version may lack these two.
+            shuffle=record.get("shuffle"),
+            data=record.get("data"),
         )
 
 

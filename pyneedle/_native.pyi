@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 _Array: TypeAlias = NDArray[Any]
 
 __version__: str
+most_piecewise_alpha: int
 
 @final
 class Network:
@@ -21,6 +22,8 @@ class Network:
     def parameter_count(self) -> int: ...
     @property
     def kernels(self) -> list[str]: ...
+    def kernel_bytes(self, kernel: str, dtype: str, rows: int, threads: int) -> int:
+        """Memory of a kernel beside the parameters and their gradient, from above; `rows` of a batch."""
 
 @final
 class Adam:
@@ -79,8 +82,6 @@ class Job:
 
 @final
 class Progress:
-    """A snapshot of one run."""
-
     @property
     def steps(self) -> int: ...
     @property

@@ -6,6 +6,7 @@ all inputs.
 """
 
 import functools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,10 +26,26 @@ Activation = Literal["relu", "tanh", "sigmoid"]
 NetworkName = Literal["LN", "LCN", "GN"]
 Scheme = Literal["paper", "glorot"]
 
+_MOST_PARAMETERS = 2**40  # kMaxParameters of the native code; no machine has the memory
+
 
 @dataclass(frozen=True)
 class Network(ABC):
-    """What the three networks have in common; make a `LocalNetwork`, `LocallyConnectedNetwork` or `GlobalNetwork`."""
+    """What the three networks have in common; make a `LocalNetwork`, `LocallyConnectedNetwork` or `GlobalNetwork`.
+
+    Attributes
+    ----------
+    d : int
+        Number of inputs.
+    alpha : int
+        Nodes per input in each hidden layer.
+    hidden_layers : {1, 2}
+        Of each block.
+    activation : {"relu", "tanh", "sigmoid"}
+        Of every hidden unit.
+    name : {"LN", "LCN", "GN"}
+        The paper's abbreviation.
+    """
 
     d: int
     alpha: int = 50
@@ -44,8 +61,12 @@ class Network(ABC):
         object.__setattr__(self, "hidden_layers", _checks.integer("hidden_layers", self.hidden_layers, maximum=2))
         _checks.choice("activation", self.activation, ("relu", "tanh", "sigmoid"))
         self._check_blocks()
-        # The native constructor finds sizes whose parameters can't be counted in memory.
-        native(self)
+        count = sum(map(math.prod, shapes(self).values()))
+        if count > _MOST_PARAMETERS:
+            raise ValueError(
+                f"d and alpha must give a network of at most {_MOST_PARAMETERS} parameters, got {self.d} and "
+                f"{self.alpha}, which give {count}"
+            )
 
     @abstractmethod
     def _check_blocks(self) -> None:
@@ -200,6 +221,8 @@ class Network(ABC):
         ------
         TypeError, ValueError
             Where names, shapes or dtypes do not fit the network, or `x` or `y` is empty or holds NaN or infinity.
+        MemoryError
+            Where the gradient and what the kernel needs for it do not fit into memory.
         RuntimeError, ImportError
             Where the parameters are on a GPU and this build or machine can't use it.
         """
@@ -229,7 +252,7 @@ class Network(ABC):
 
     def _prepare(self, kernel: str) -> None:
         """Check the kernel's name and load what it needs."""
-        _checks.choice("kernel", kernel, ("auto", *kernels(self)), _device.cpu_hint(kernel))
+        check_kernel(self, kernel)
         # A single block that sees all inputs runs as a dense network, whatever it is called.
         if self.blocks == 1:
             _blas.ensure_loaded()
@@ -260,7 +283,8 @@ class LocalNetwork(_Blocked):
     d : int
         Number of inputs, >= 1.
     alpha : int
-        Nodes per input in each hidden layer, >= 1; a block is alpha * block_in wide.
+        Nodes per input in each hidden layer, >= 1; a block is alpha * block_in wide. Above 2048 only the direct kernel
+        applies.
     hidden_layers : {1, 2}
         Of the block.
     activation : {"relu", "tanh", "sigmoid"}
@@ -290,7 +314,8 @@ class LocallyConnectedNetwork(_Blocked):
     d : int
         Number of inputs, >= 1.
     alpha : int
-        Nodes per input in each hidden layer, >= 1; a block is alpha * block_in wide.
+        Nodes per input in each hidden layer, >= 1; a block is alpha * block_in wide. Above 2048 only the direct kernel
+        applies.
     hidden_layers : {1, 2}
         Of each block.
     activation : {"relu", "tanh", "sigmoid"}
@@ -347,6 +372,11 @@ class GlobalNetwork(Network):
         return ()
 
 
+BY_NAME: dict[str, type[LocalNetwork | LocallyConnectedNetwork | GlobalNetwork]] = {
+    kind.name: kind for kind in (LocalNetwork, LocallyConnectedNetwork, GlobalNetwork)
+}
+
+
 # Cached beside the networks, not in them, so that they stay plain values that pickle and compare by their fields.
 @functools.lru_cache(maxsize=1024)
 def native(network: Network) -> _native.Network:
@@ -362,6 +392,15 @@ def native(network: Network) -> _native.Network:
 
 
 @functools.lru_cache(maxsize=1024)
+def check_kernel(network: Network, kernel: object) -> None:
+    """ValueError or TypeError where the network has no such kernel on the CPU; says what the named one takes."""
+    hint = _device.cpu_hint(kernel)
+    if kernel == "piecewise_linear":
+        most = _native.most_piecewise_alpha
+        hint = f"'piecewise_linear' takes ReLU, one input per block and an alpha of at most {most}"
+    _checks.choice("kernel", kernel, ("auto", *kernels(network)), hint)
+
+
 def kernels(network: Network) -> tuple[str, ...]:
     """The kernels that can run a network, as the native module lists them."""
     return tuple(native(network).kernels)

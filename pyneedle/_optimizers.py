@@ -1,5 +1,7 @@
 """Adam, for the trainer and as a function of its own on any arrays."""
 
+import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -45,7 +47,8 @@ class Adam:
     beta1, beta2 : float
         Decay rates of the moments, in [0, 1).
     epsilon : float
-        > 0.
+        > 0. Times sqrt(1 - beta2) where it is "corrected", it must be a normal number of the arrays' dtype, in float32
+        one from 1.2e-38 on.
     decay : float
         Of the learning rate, per step, >= 0. Figure 4 of the paper uses 0.03.
     weight_decay : float
@@ -77,7 +80,17 @@ class Adam:
         native(self)
 
     def init_state(self, p: Any) -> AdamState:
-        """Zero moments for parameters `p`, a dict of arrays or one array, of their kind and where they are.
+        """Zero moments for parameters `p`, of their kind and where they are.
+
+        Parameters
+        ----------
+        p : ndarray or dict of str to ndarray, or arrays on a GPU
+            As for `step`.
+
+        Returns
+        -------
+        AdamState
+            For `step`, at t = 0.
 
         Raises
         ------
@@ -127,7 +140,8 @@ class Adam:
         Raises
         ------
         TypeError, ValueError
-            Where names, shapes or dtypes do not fit one another or the network, or an array is read-only.
+            Where names, shapes or dtypes do not fit one another or the network, an array is read-only, epsilon is too
+            small for the dtype, or arrays share memory; only `g` may be `p` itself.
         RuntimeError
             Where the parameters are on a GPU and this build or machine can't use it.
         """
@@ -148,11 +162,13 @@ class Adam:
             arrays = {"p": p, "g": g, "state.m": state.m, "state.v": state.v}
             _gpu_arrays.adam_step(layout, arrays, t, settings, cost)
         else:
-            _step_on_cpu({"g": g, "p": p, "state.m": state.m, "state.v": state.v}, t, settings, cost, network, count)
+            given = {"g": g, "p": p, "state.m": state.m, "state.v": state.v}
+            _step_on_cpu(self, given, t, settings, cost, network, count)
         state.t = t
 
 
 def _step_on_cpu(
+    adam: Adam,
     given: Mapping[str, Any],
     t: int,
     settings: _native.Adam,
@@ -168,13 +184,15 @@ def _step_on_cpu(
     else:
         shapes = _shapes(given["p"])
         groups, handle = [{key: shape} for key, shape in shapes.items() if 0 not in shape], None
-    gradient, *changed = _arrays(shapes, given)
-    for group in groups:
-        flat_gradient = _parameters.flatten(group, gradient)
-        flat = [_parameters.flatten(group, arrays) for arrays in changed]
-        _native.adam_step(handle, flat[0], flat_gradient, flat[1], flat[2], t, settings, penalty, threads)
-        for values, arrays in zip(flat, changed, strict=True):
-            _copy_back(group, values, arrays)
+    checked = _arrays(shapes, given)
+    check_epsilon(adam, next(iter(checked["p"].values())).dtype)
+    flats = [[_parameters.flatten(group, arrays) for arrays in checked.values()] for group in groups]
+    if network is None or not _flat_and_apart(flats[0], checked):
+        _check_apart(checked)
+    for group, (gradient, p, m, v) in zip(groups, flats, strict=True):
+        _native.adam_step(handle, p, gradient, m, v, t, settings, penalty, threads)
+        for values, name in ((p, "p"), (m, "state.m"), (v, "state.v")):
+            _copy_back(group, values, checked[name])
 
 
 def native(adam: Adam) -> _native.Adam:
@@ -206,7 +224,16 @@ def _shapes(p: Array | Mapping[str, Array]) -> Shapes:
     return {key: value.shape for key, value in p.items()}
 
 
-def _arrays(shapes: Shapes, given: Mapping[str, object]) -> list[Mapping[str, Array]]:
+def check_epsilon(adam: Adam, dtype: np.dtype[Any]) -> None:
+    """ValueError where epsilon is 0 to arithmetic of this dtype, which takes numbers below the normal ones as 0."""
+    factor = math.sqrt(1.0 - adam.beta2) if adam.epsilon_placement == "corrected" else 1.0
+    least = float(np.finfo(dtype).smallest_normal)
+    if adam.epsilon * factor < least:
+        scaled = "" if factor == 1.0 else f" times sqrt(1 - beta2) = {factor:.3g}"
+        raise ValueError(f"epsilon{scaled} must be at least {least:.3g} with {dtype}, got {adam.epsilon:.3g}")
+
+
+def _arrays(shapes: Shapes, given: Mapping[str, object]) -> dict[str, Mapping[str, Array]]:
     """Check that all are like "p", of one dtype, and all but "g" writable; single arrays become dicts."""
     checked: dict[str, Mapping[str, Array]] = {}
     single = isinstance(given["p"], np.ndarray)
@@ -223,7 +250,68 @@ def _arrays(shapes: Shapes, given: Mapping[str, object]) -> list[Mapping[str, Ar
         for key in shapes:
             if name != "g" and not arrays[key].flags.writeable:
                 raise ValueError(f"{name}{f'[{key!r}]' if key else ''} must be writable, got a read-only array")
-    return list(checked.values())
+    return checked
+
+
+def _flat_and_apart(flats: list[Array], checked: Mapping[str, Mapping[str, Array]]) -> bool:
+    """Whether all arrays are the parts of these vectors, as pyneedle makes them, and the vectors lie apart.
+
+    A quick look at what is usual; where it says no, `_check_apart` says why or that all is well.
+    """
+    owners = (next(iter(arrays.values())).base for arrays in checked.values())
+    if not all(flat is owner for flat, owner in zip(flats, owners, strict=True)):
+        return False
+    pairs = itertools.combinations(flats if flats[0] is not flats[1] else flats[1:], 2)
+    return not any(np.may_share_memory(one, other) for one, other in pairs)
+
+
+# Where an array lies in memory, from its first byte to behind its last one; whether it is changed; whose and which.
+_Span = tuple[int, int, bool, str, str]
+
+
+def _span(name: str, key: str, array: Array) -> _Span:
+    first = array.__array_interface__["data"][0]
+    end = first + array.nbytes
+    if not array.flags.forc:
+        end = first + array.itemsize
+        for n, stride in zip(array.shape, array.strides, strict=True):
+            first, end = first + min(0, (n - 1) * stride), end + max(0, (n - 1) * stride)
+    return first, end, name != "g", name, key
+
+
+def _check_apart(checked: Mapping[str, Mapping[str, Array]]) -> None:
+    """ValueError where an array that is changed shares memory with another one; g's may be p's of the same key."""
+    p = checked["p"]
+    spans = [
+        _span(name, key, array)
+        for name, arrays in checked.items()
+        for key, array in arrays.items()
+        if array.size and not (name == "g" and _is_same(array, p[key]))
+    ]
+    spans.sort()
+    end = end_of_changed = 0
+    for first, last, changed, _, _ in spans:
+        if first < (end if changed else end_of_changed):
+            _check_pairs(checked, spans)
+            return
+        end = max(end, last)
+        if changed:
+            end_of_changed = max(end_of_changed, last)
+
+
+def _check_pairs(checked: Mapping[str, Mapping[str, Array]], spans: list[_Span]) -> None:
+    """The exact check, where some spans overlap: the elements of two slices with steps may still be apart."""
+    for (*_, one_changed, one, one_key), (*_, changed, other, key) in itertools.combinations(spans, 2):
+        if (one_changed or changed) and np.shares_memory(checked[one][one_key], checked[other][key]):
+            labels = (f"{name}[{k!r}]" if k else name for name, k in ((one, one_key), (other, key)))
+            raise ValueError(f"{' and '.join(labels)} must not share memory")
+
+
+def _is_same(one: Array, other: Array) -> bool:
+    """Whether these arrays of one shape and dtype have the same elements in memory."""
+    if one is other:
+        return True
+    return one.strides == other.strides and one.__array_interface__["data"][0] == other.__array_interface__["data"][0]
 
 
 def _copy_back(shapes: Shapes, flat: Array, p: Mapping[str, Array]) -> None:

@@ -1,5 +1,6 @@
 """Parameters as a dictionary of arrays for people, and as one flat vector for the native module."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,19 +13,12 @@ Shapes = Mapping[str, tuple[int, ...]]
 Parameters = dict[str, Array]
 
 
-def _size(shape: tuple[int, ...]) -> int:
-    product = 1
-    for n in shape:
-        product *= n
-    return product
-
-
 def unflatten(shapes: Shapes, flat: Array) -> Parameters:
     """Views of the flat vector (parameter_count,), one per tensor, in storage order."""
     views: Parameters = {}
     offset = 0
     for name, shape in shapes.items():
-        size = _size(shape)
+        size = math.prod(shape)
         views[name] = flat[offset : offset + size].reshape(shape)
         offset += size
     return views
@@ -79,7 +73,7 @@ def shared_flat(shapes: Shapes, p: Mapping[str, Array]) -> Array | None:
     """
     base: Array | None = None
     address = 0
-    count = sum(_size(shape) for shape in shapes.values())
+    count = sum(map(math.prod, shapes.values()))
     for key in shapes:
         value = p[key]
         if base is None:

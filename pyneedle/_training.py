@@ -6,7 +6,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pyneedle import _blas, _checks, _device, _gpu_training, _native, _networks, _optimizers, _parameters, _penalties
+from pyneedle import (
+    _blas,
+    _checks,
+    _datasets,
+    _device,
+    _gpu_training,
+    _native,
+    _networks,
+    _optimizers,
+    _parameters,
+    _penalties,
+)
 from pyneedle._checks import Array
 from pyneedle._datasets import Dataset
 from pyneedle._device import Device
@@ -27,6 +38,11 @@ def batch_size(n_samples: int) -> int:
     ----------
     n_samples : int
         Rows of the data set, all three splits together.
+
+    Returns
+    -------
+    int
+        Rows of a step.
 
     Raises
     ------
@@ -108,8 +124,7 @@ class Run:
     def __post_init__(self) -> None:
         """Check everything before hours are spent."""
         _networks.check(self.network)
-        if not isinstance(self.dataset, Dataset):
-            raise TypeError(f"dataset must be a Dataset, got {type(self.dataset).__name__}")
+        _datasets.check(self.dataset)
         if self.dataset.d != self.network.d:
             raise ValueError(f"dataset must have the network's d={self.network.d}, got d={self.dataset.d}")
         rows = len(self.dataset.train)
@@ -123,6 +138,7 @@ class Run:
             object.__setattr__(self, "batch_size", size)
         if not isinstance(self.optimizer, Adam):
             raise TypeError(f"optimizer must be an Adam, got {type(self.optimizer).__name__}")
+        _optimizers.check_epsilon(self.optimizer, self.dataset.dtype)
         _penalties.check(self.penalty)
         object.__setattr__(self, "seed", _checks.seed(self.seed))
         if self.initial is not None:
@@ -136,9 +152,7 @@ class Run:
 
     def _check_kernel(self) -> None:
         if self.device == "cpu":
-            _checks.choice(
-                "kernel", self.kernel, ("auto", *_networks.kernels(self.network)), _device.cpu_hint(self.kernel)
-            )
+            _networks.check_kernel(self.network, self.kernel)
             return
         self.network._layout.check_kernel(self.kernel, self.dataset.dtype.name)
 
@@ -165,10 +179,15 @@ class Run:
                 raise TypeError(f"resume.{name} must have the data set's dtype {self.dataset.dtype}, got {value.dtype}")
 
     @property
+    def rows_per_step(self) -> int:
+        """`batch_size`, with its default put in."""
+        assert self.batch_size is not None  # since it was checked
+        return self.batch_size
+
+    @property
     def steps_per_epoch(self) -> int:
         """Steps of one epoch; the last may have fewer rows."""
-        assert self.batch_size is not None
-        return -(-len(self.dataset.train) // self.batch_size)
+        return -(-len(self.dataset.train) // self.rows_per_step)
 
 
 def train(
@@ -196,42 +215,15 @@ def train(
 
     Parameters
     ----------
-    network : LocalNetwork, LocallyConnectedNetwork or GlobalNetwork
-        What to train.
-    dataset : Dataset
-        With the network's d. Its dtype is that of the training.
-    epochs : int
-        >= 1.
-    batch_size : int, optional
-        Rows of a step, at most the training rows; the last batch of an epoch may be smaller. Default: the paper's
-        "ratio", int(0.8 * n_samples) // 100.
+    network, dataset, epochs, batch_size, penalty, seed, initial, kernel, device, shuffle, resume, keep_state
+        As for `Run`.
     optimizer : Adam, optional
         Default: `Adam()`, the paper's settings.
-    penalty : L1, L2 or PathNorm, optional
-        Added to the loss.
-    seed : int
-        0 <= seed < 2^64, of the shuffling and of the initial parameters.
-    initial : dict of str to ndarray, optional
-        Initial parameters, of the data set's dtype; they are not changed. Default: `network.init(seed, "paper",
-        dtype)`.
-    kernel : str
-        "auto" or one of `network.kernels`. On a GPU: "auto", "piecewise_linear" and "direct" for LN and LCN, "active"
-        and "direct" for GN, as far as they take the network; "direct_tf32" and "active_tf32" let the products of a GN
-        round their factors to TF32.
-    device : {"cpu", "cuda"}
-        The processor, or the first GPU that CUDA_VISIBLE_DEVICES leaves.
     threads : int, optional
         Default: as many as this process may run on. The result does not depend on it.
     progress : bool or callable
         True shows a bar on standard error where that is a terminal. A callable is given a snapshot of the run a few
         times a second; an exception that it raises ends the run and is passed on.
-    shuffle : bool
-        Reorder the training rows in every epoch.
-    resume : TrainingState, optional
-        Go on from here, with the arguments that the run had, up to `epochs` in all: the result is bitwise that of the
-        run without a stop.
-    keep_state : bool
-        Keep the state at the end, for `resume`; it holds four vectors of the parameters' size.
 
     Returns
     -------
@@ -240,12 +232,8 @@ def train(
 
     Raises
     ------
-    TypeError, ValueError
-        Where an argument is out of its range, or does not fit the others.
-    RuntimeError
-        Where the device is not available; the message says what is missing.
-    ImportError
-        Where a dense network finds no BLAS for its device.
+    TypeError, ValueError, RuntimeError, ImportError
+        As for `Run`.
     MemoryError
         Where the run does not fit into the GPU's free memory.
     """
@@ -298,7 +286,11 @@ def train_ensemble(runs: Iterable[Run], threads: int | None = None, progress: bo
     MemoryError
         Where a run does not fit into the GPU's free memory.
     """
-    members = list(runs)
+    try:
+        iterator = iter(runs)
+    except TypeError:
+        raise TypeError(f"runs must be an iterable of Run, got {type(runs).__name__}") from None
+    members = list(iterator)
     for i, run in enumerate(members):
         if not isinstance(run, Run):
             raise TypeError(f"runs[{i}] must be a Run, got {type(run).__name__}")
@@ -340,11 +332,10 @@ def _train_on_both(
 
 
 def _member(run: Run, job: _native.Job) -> _gpu_training.Member:
-    assert run.batch_size is not None
     data = run.dataset
     kernel, tf32 = _device.split_kernel(run.kernel)
     shape = _gpu_training.Shape(
-        run.network, data.dtype.name, run.batch_size, len(data.train), len(data.validation), kernel, tf32
+        run.network, data.dtype.name, run.rows_per_step, len(data.train), len(data.validation), kernel, tf32
     )
     return _gpu_training.Member(job, shape, id(data))
 
@@ -384,7 +375,6 @@ def make_reporter(runs: list[Run], progress: bool | _Report) -> AbstractContextM
 
 
 def _job(run: Run) -> _native.Job:
-    assert run.batch_size is not None
     network, data = run.network, run.dataset
     if network.blocks == 1:  # a job asks the CPU's kernels whether they take it, whatever the device
         _blas.ensure_loaded()
@@ -396,7 +386,7 @@ def _job(run: Run) -> _native.Job:
         data.validation.x,
         data.validation.y,
         run.epochs,
-        run.batch_size,
+        run.rows_per_step,
         _optimizers.native(run.optimizer),
         _penalties.native(run.penalty),
         run.seed,
@@ -430,7 +420,6 @@ def _resumption(state: TrainingState | None) -> _native.Resumption | None:
 
 
 def _fit(run: Run, result: "_native.Result", threads: int) -> Fit:
-    assert run.batch_size is not None
     history: dict[str, Array] = {name: result[name] for name in HISTORY}  # type: ignore[literal-required]
     seconds = result["seconds"]
     if run.resume is not None:
@@ -450,10 +439,12 @@ def _fit(run: Run, result: "_native.Result", threads: int) -> Fit:
         device=run.device,
         threads=threads,
         epochs=run.epochs,
-        batch_size=run.batch_size,
+        batch_size=run.rows_per_step,
         optimizer=run.optimizer,
         penalty=run.penalty,
         seed=run.seed,
+        shuffle=run.shuffle,
+        data=run.dataset.description,
         dataset=run.dataset,
         state=_state(result, history, seconds),
     )

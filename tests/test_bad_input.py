@@ -1,5 +1,6 @@
 """Bad input of every kind gives one sentence that names the argument; never a crash or a silent wrong answer."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -25,6 +26,16 @@ def without(name):
     return {key: value for key, value in P.items() if key != name}
 
 
+def train_on(**splits):
+    return pn.train(NET, dataclasses.replace(DS, **splits), epochs=1)
+
+
+def step(p, g=None, adam=pn.Adam(), **moments):
+    state = adam.init_state(p)
+    gradient = adam.init_state(p).m if g is None else g
+    adam.step(p, gradient, dataclasses.replace(state, **moments))
+
+
 CASES = {
     # networks
     "d zero": (lambda: pn.LocalNetwork(0), ValueError, "d must be at least 1, got 0"),
@@ -37,7 +48,11 @@ CASES = {
     "d beyond 64 bits": (lambda: pn.LocalNetwork(2**70), ValueError, "d must be at most"),
     "alpha zero": (lambda: pn.LocalNetwork(4, 0), ValueError, "alpha must be at least 1"),
     "alpha float": (lambda: pn.LocalNetwork(4, np.float64(3)), TypeError, "alpha must be an integer"),
-    "too many parameters": (lambda: pn.GlobalNetwork(60_000, 50), ValueError, "parameters"),
+    "too many parameters": (
+        lambda: pn.GlobalNetwork(60_000, 50),
+        ValueError,
+        "d and alpha must give a network of at most 1099511627776 parameters, got 60000 and 50, which give 91800090000",
+    ),
     "too wide": (
         lambda: pn.GlobalNetwork(2**30, 8),
         ValueError,
@@ -183,6 +198,33 @@ CASES = {
     "epsilon": (lambda: pn.Adam(epsilon=0.0), ValueError, "epsilon must be positive"),
     "decay": (lambda: pn.Adam(decay=-1), ValueError, "decay must be finite and not negative"),
     "placement": (lambda: pn.Adam(epsilon_placement="inside"), ValueError, "epsilon_placement must be one of"),
+    "step epsilon": (
+        lambda: step(np.ones(3, np.float32), adam=pn.Adam(epsilon=1e-40)),
+        ValueError,
+        "epsilon must be at least 1.18e-38 with float32, got 1e-40",
+    ),
+    "step corrected epsilon": (
+        lambda: step(np.ones(3, np.float32), adam=pn.Adam(epsilon=3e-37, epsilon_placement="corrected")),
+        ValueError,
+        r"epsilon times sqrt\(1 - beta2\) = 0.0316 must be at least 1.18e-38 with float32, got 3e-37",
+    ),
+    "step one array for both moments": (
+        lambda: step(np.ones(3), m=(z := np.zeros(3)), v=z),
+        ValueError,
+        "state.m and state.v must not share memory",
+    ),
+    "step p for a moment": (lambda: step(z := np.ones(3), m=z), ValueError, "p and state.m must not share memory"),
+    "step one array twice": (
+        lambda: step({"a": (z := np.ones(3)), "b": z}),
+        ValueError,
+        r"p\['a'\] and p\['b'\] must not share memory",
+    ),
+    "step shifted": (lambda: step((z := np.ones(9))[1:], z[:-1]), ValueError, "g and p must not share memory"),
+    "step another key's": (
+        lambda: step(p := {"a": np.ones(3), "b": np.ones(3)}, {"a": p["b"], "b": p["a"]}),
+        ValueError,
+        r"must not share memory",
+    ),
     "step form": (lambda: pn.Adam().step(X, P, pn.Adam().init_state(X)), ValueError, "g must have exactly the keys"),
     "step shape": (lambda: pn.Adam().step(X, X[:3], pn.Adam().init_state(X)), ValueError, "g must have shape"),
     "step dtype": (lambda: pn.Adam().step(X, X.astype(float), pn.Adam().init_state(X)), TypeError, "g must have"),
@@ -208,12 +250,33 @@ CASES = {
     "train network": (lambda: pn.train("LN", DS), TypeError, "network must be"),
     "train class": (lambda: pn.train(pn.LocalNetwork, DS), TypeError, "network must be"),
     "train data": (lambda: pn.train(NET, (X, Y)), TypeError, "dataset must be a Dataset"),
+    "train split": (lambda: train_on(train=(X, Y)), TypeError, "dataset.train must be a Split, got tuple"),
+    "train list": (lambda: pn.Split(X.tolist(), Y), TypeError, "x must be a numpy array, got list"),
+    "train rows": (lambda: train_on(train=pn.Split(X[:, :2], Y)), ValueError, r"dataset.train.x .*\(n, 3\).*\(5, 2\)"),
+    "train empty": (lambda: train_on(train=pn.Split(X[:0], Y[:0])), ValueError, r"dataset.train.x .*got \(0, 3\)"),
+    "train targets": (lambda: train_on(train=pn.Split(X, Y[:4])), ValueError, r"dataset.train.y .*\(5,\).*got \(4,\)"),
+    "train dtype": (
+        lambda: train_on(validation=pn.Split(X.astype(float), Y)),
+        TypeError,
+        "dataset.validation.x must have the data set's dtype float32, got float64",
+    ),
+    "train nan": (
+        lambda: train_on(validation=pn.Split(changed(X, (3, 1), np.nan), Y)),
+        ValueError,
+        r"dataset.validation.x must be finite, got nan at index \[3, 1\]",
+    ),
+    "train inf": (lambda: train_on(test=pn.Split(X, changed(Y, 2, -np.inf))), ValueError, r"dataset.test.y .*got -inf"),
     "train d": (lambda: pn.train(pn.LocalNetwork(4), DS), ValueError, "dataset must have the network's d=4, got d=3"),
     "epochs zero": (lambda: pn.train(NET, DS, epochs=0), ValueError, "epochs must be at least 1"),
     "epochs float": (lambda: pn.train(NET, DS, epochs=1e3), TypeError, "epochs must be an integer"),
     "batch zero": (lambda: pn.train(NET, DS, batch_size=0), ValueError, "batch_size must be at least 1"),
     "batch large": (lambda: pn.train(NET, DS, batch_size=65), ValueError, "batch_size must be at most the 64 training"),
     "batch bool": (lambda: pn.train(NET, DS, batch_size=True), TypeError, "batch_size must be an integer"),
+    "train epsilon": (
+        lambda: pn.Run(NET, DS, optimizer=pn.Adam(epsilon=1e-46)),
+        ValueError,
+        "epsilon must be at least",
+    ),
     "optimizer": (lambda: pn.train(NET, DS, optimizer="adam"), TypeError, "optimizer must be an Adam"),
     "train penalty": (lambda: pn.train(NET, DS, penalty=1e-5), TypeError, "penalty must be"),
     "train seed": (lambda: pn.train(NET, DS, seed=-1), ValueError, "seed must be at least 0"),
@@ -233,6 +296,8 @@ CASES = {
     "train threads": (lambda: pn.train(NET, DS, threads=-1), ValueError, "threads must be at least 1"),
     "progress": (lambda: pn.train(NET, DS, progress="yes"), TypeError, "progress must be True or False"),
     "shuffle": (lambda: pn.train(NET, DS, shuffle=0), TypeError, "shuffle must be True or False"),
+    "runs of no kind": (lambda: pn.train_ensemble(DS), TypeError, "runs must be an iterable of Run, got Dataset"),
+    "one run": (lambda: pn.train_ensemble(RUN), TypeError, "runs must be an iterable of Run, got Run"),
     "runs": (lambda: pn.train_ensemble([RUN, NET]), TypeError, r"runs\[1\] must be a Run"),
     "batch rule": (lambda: pn.batch_size(0), ValueError, "n_samples must be at least 1"),
 }

@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 import pyneedle as pn
-from pyneedle.cli import app
+from pyneedle import _networks
+from pyneedle.cli import app, doctor
 
 SMALL = ["--network", "LN", "--d", "3", "--alpha", "5", "--n-samples", "200", "--epochs", "3"]
 
@@ -72,7 +73,7 @@ def test_json_is_one_object(network, dtype):
     assert result.stderr == ""
     record = json.loads(result.stdout)
     ds = pn.make_dataset("cosine", 3, 200, dtype=dtype)
-    kind = {"LN": pn.LocalNetwork, "LCN": pn.LocallyConnectedNetwork, "GN": pn.GlobalNetwork}[network.upper()]
+    kind = _networks.BY_NAME[network.upper()]
     fit = pn.train(
         kind(3, 5),
         ds,
@@ -111,7 +112,7 @@ def test_options_of_the_data():
     record = json.loads(result.stdout)
     ds = pn.make_dataset("square", 3, 200, seed=5, sort="none")
     assert record["test_mse"] == pn.train(pn.LocalNetwork(3, 5, 1, "tanh"), ds, epochs=3).test_mse
-    assert record["sort"] == "none"
+    assert (record["sort"], record["data_seed"], record["shuffle"]) == ("none", 5, True)
 
 
 def test_quiet_prints_nothing():
@@ -228,6 +229,20 @@ def test_divergence_fails_with_valid_json(tmp_path):
     assert "diverged" in result.stdout
 
 
+def test_without_a_best_epoch_the_numbers_are_of_the_initial_parameters():
+    args = ("--network", "GN", "--learning-rate", "1e30")
+    record = json.loads(train(*args, "--json").stdout)
+    assert record["best_epoch"] == -1
+    assert [record[f"{kind}_units"] for kind in ("dead", "on", "mixed")] == [None] * 3
+    network = pn.GlobalNetwork(3, 5)
+    assert record["path_norm"] == pn.path_norm(network, network.init(0))
+    shown = train(*args).stdout
+    assert "mean squared error, initial parameters" in shown
+    assert "path norm, initial parameters" in shown
+    assert "dead / on / mixed" not in shown
+    assert "initial parameters" not in train().stdout
+
+
 def test_a_network_beyond_memory_is_a_failure():
     result = train("--network", "GN", "--d", 16_000, "--alpha", 50)
     assert result.exit_code == 1
@@ -258,10 +273,33 @@ def test_doctor():
         "CUDA",
         "tanh",
         "GN",
+        "Adam, path norm",
         "ok",
     ):
         assert word in result.stdout
     assert "FAILED" not in result.stdout
+
+
+def test_doctor_checks_masked_products():
+    """A GN has as many mixed units in the second layer as these products need, 24, and more."""
+    network = doctor._networks("relu")[-1]
+    p, x, _ = doctor._batch(network, "float64")
+    h = np.maximum(x @ p["w1"].T + p["b1"], 0.0)
+    active = (h @ p["w2"].T + p["b2"] > 0.0).mean(axis=0)
+    assert "active" in network.kernels
+    assert np.count_nonzero((active > 0.0) & (active < 1.0)) >= 40
+
+
+def test_doctor_reports_a_wrong_step_of_adam(monkeypatch):
+    right = pn.Adam.step
+
+    def off(self, p, g, state, penalty=None, network=None, threads=None):
+        right(self, p, g, state, pn.PathNorm(1.01 * penalty.strength), network, threads)
+
+    monkeypatch.setattr(pn.Adam, "step", off)
+    result = run("doctor")
+    assert result.exit_code == 1
+    assert result.stdout.count("FAILED") == 2
 
 
 def test_doctor_reports_a_wrong_kernel(monkeypatch):

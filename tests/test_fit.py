@@ -40,6 +40,8 @@ FIELDS = (
     "optimizer",
     "penalty",
     "seed",
+    "shuffle",
+    "data",
     "dtype",
 )
 
@@ -107,6 +109,40 @@ def test_a_file_keeps_everything(tmp_path, network, penalty, dtype):
     assert pn.Fit.load(tmp_path / "again.npz").test_mse == fit.test_mse
 
 
+def test_a_run_can_be_repeated_from_its_file(tmp_path):
+    ds = pn.make_dataset("cosine", d=3, n_samples=150, seed=11, sort="value", dtype="float64")
+    fit = pn.train(pn.LocalNetwork(3, 5), ds, epochs=3, batch_size=10, penalty=pn.L1(1e-4), seed=5, shuffle=False)
+    fit.save(tmp_path / "fit.npz")
+    old = pn.Fit.load(tmp_path / "fit.npz")
+    assert old.data == {"target": "cosine", "d": 3, "n_samples": 150, "seed": 11, "sort": "value", "dtype": "float64"}
+    again = pn.train(
+        old.network, pn.make_dataset(**old.data), old.epochs, old.batch_size, old.optimizer, old.penalty, old.seed,
+        kernel=old.kernel, shuffle=old.shuffle,
+    )  # fmt: skip
+    assert all(np.array_equal(again.parameters[name], value) for name, value in old.parameters.items())
+    assert again.test_mse == old.test_mse
+
+
+def test_own_arrays_are_described_without_a_seed(tmp_path):
+    x = np.random.default_rng(0).uniform(-1, 1, (50, 2))
+    ds = pn.Dataset.from_arrays(x, x.sum(axis=1), target="sums")
+    pn.train(pn.LocalNetwork(2, 3), ds, epochs=1).save(tmp_path / "fit.npz")
+    data = pn.Fit.load(tmp_path / "fit.npz").data
+    assert data == {"target": "sums", "d": 2, "n_samples": 50, "seed": None, "sort": "none", "dtype": "float32"}
+
+
+def test_a_file_without_a_description_of_the_data_can_be_read(tmp_path, fit):
+    good = tmp_path / "good.npz"
+    fit.save(good)
+    record = json.loads(str(np.load(good)["record"]))
+    del record["data"], record["shuffle"]
+    loaded = pn.Fit.load(rewritten(good, tmp_path / "old.npz", record=np.array(json.dumps(record))))
+    assert (loaded.data, loaded.shuffle) == (None, None)
+    assert loaded.test_mse == fit.test_mse
+    loaded.save(tmp_path / "again.npz")
+    assert pn.Fit.load(tmp_path / "again.npz").data is None
+
+
 def test_a_diverged_fit_can_be_kept(tmp_path):
     ds = pn.make_dataset("square", d=2, n_samples=100)
     fit = pn.train(pn.LocalNetwork(2, 4), ds, epochs=9, optimizer=pn.Adam(learning_rate=1e38))
@@ -171,8 +207,9 @@ def test_damaged_and_foreign_files(tmp_path, fit):
     for name, content in cases.items():
         path = tmp_path / name
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=name):
+        with pytest.raises(ValueError, match=name) as raised:
             pn.Fit.load(path)
+        assert "allow_pickle" not in str(raised.value)
     out = tmp_path / "changed.npz"
 
     def changed(**more):

@@ -173,6 +173,16 @@ def test_one_hidden_layer_scales_its_output_weights_by_their_own_fans():
     assert 0.9 * limit < np.abs(p["w2"]).max() <= limit * (1 + 1e-6)
 
 
+def test_one_hidden_layer_may_be_wide():
+    """Only a second layer has as many weights as the width squared."""
+    network = pn.LocalNetwork(2, 2_000_000, hidden_layers=1)
+    p = network.init(dtype="float64")
+    x = np.array([[0.5, -0.25]])
+    wanted = sum(p["w2"] @ np.maximum(p["w1"] * t + p["b1"], 0.0) for t in x[0]) / 2
+    assert network.parameter_count == 6_000_000
+    assert network.forward(p, x)[0] == pytest.approx(wanted, rel=1e-9)
+
+
 @settings(max_examples=60, deadline=None)
 @given(networks(), st.integers(1, 9), st.integers(0, 5))
 def test_forward_is_the_textbook_function(network, n, seed):

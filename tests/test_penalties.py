@@ -139,6 +139,30 @@ def test_adam_on_dicts_and_strided_arrays():
     assert all(np.allclose(p[name], wanted[name], rtol=1e-12) for name in p)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("placement", ["uncorrected", "corrected"])
+def test_adam_with_the_least_epsilon(placement, dtype):
+    factor = math.sqrt(1 - 0.999) if placement == "corrected" else 1.0
+    adam = pn.Adam(epsilon=1.01 * float(np.finfo(dtype).tiny) / factor, epsilon_placement=placement)
+    p = np.ones(3, dtype)
+    adam.step(p, np.array([0.0, 1.0, -1.0], dtype), adam.init_state(p))
+    assert np.allclose(p, [1.0, 0.99, 1.01], rtol=1e-6)
+
+
+def test_adam_on_columns_of_one_array_and_on_its_own_gradient():
+    adam = pn.Adam()
+    start = np.random.default_rng(2).normal(size=(50, 4))
+    start[:, 2:] = 0.0
+    columns = start.copy()
+    p, g, m, v = columns.T
+    adam.step(p, g, pn.AdamState(m, v))
+    assert np.allclose(p, adam_by_formula(start[:, 0], [start[:, 1]], adam), rtol=1e-12)
+    assert np.array_equal(g, start[:, 1])
+    itself = {"a": start[:, 0].copy(), "b": start[:, 1].copy()}
+    adam.step(itself, itself, adam.init_state(itself))
+    assert np.allclose(itself["a"], adam_by_formula(start[:, 0], [start[:, 0]], adam), rtol=1e-12)
+
+
 @pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize("penalty", [None, pn.L1(0.1), pn.L2(0.1), pn.PathNorm(0.1)])
 @pytest.mark.parametrize("views", [True, False])

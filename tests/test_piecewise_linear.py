@@ -1,5 +1,7 @@
 """The piecewise-linear kernel against the reference, where hinges, zeros and data points fall as badly as they can."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -101,10 +103,32 @@ def test_along_a_training(network, dtype):
         assert textbook.relative_error(g, truth) <= (1e-5 if dtype == "float32" else 1e-12)
 
 
+@pytest.mark.parametrize("network", NETWORKS)
+def test_splits_at_one_address(network):
+    """A validation split that is the first part of the training split, in a narrower range."""
+    net, ds = network(d=4, alpha=20), pn.make_dataset("square", d=4, n_samples=2000, sort="none", dtype="float64")
+    order = np.argsort(np.abs(ds.train.x).max(axis=1))
+    x, y = np.ascontiguousarray(ds.train.x[order]), ds.train.y[order]
+    own = dataclasses.replace(ds, train=pn.Split(x, y), validation=pn.Split(x[:50], y[:50]))
+    fit, direct = (pn.train(net, own, epochs=3, kernel=kernel) for kernel in ("piecewise_linear", "direct"))
+    for loss in ("train_loss", "validation_loss"):
+        np.testing.assert_allclose(fit.history[loss], direct.history[loss], rtol=1e-6)
+    apart = dataclasses.replace(own, validation=pn.Split(x[:50].copy(), y[:50].copy()))
+    assert pn.train(net, apart, epochs=3).train_mse == pytest.approx(fit.train_mse, rel=1e-6)
+
+
 def test_where_it_applies():
     for network in NETWORKS:
         assert network(d=4).kernels[0] == "piecewise_linear"
         assert "piecewise_linear" not in network(d=4, activation="tanh").kernels
         assert "piecewise_linear" not in network(d=4, block_in=2).kernels
-    with pytest.raises(ValueError, match="kernel must be one of"):
+        assert "piecewise_linear" in network(d=2, alpha=2048).kernels
+        assert network(d=2, alpha=2049).kernels == ["direct", "reference"]
+    with pytest.raises(
+        ValueError, match=r"kernel must be one of .* takes ReLU, one input per block and an alpha of at"
+    ):
         pn.train(pn.LocalNetwork(d=4, activation="tanh"), pn.make_dataset("square", 4, 100), kernel="piecewise_linear")
+    wide = pn.LocalNetwork(d=2, alpha=2049)
+    p, x = {name: np.zeros(shape, np.float32) for name, shape in wide.parameter_shapes.items()}, np.zeros((1, 2), "f4")
+    with pytest.raises(ValueError, match="alpha of at most 2048"):
+        wide.forward(p, x, kernel="piecewise_linear")

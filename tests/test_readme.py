@@ -98,6 +98,27 @@ def test_own_data_runs_as_printed(tmp_path: Path) -> None:
     assert printed == "[500, 1000, 2000, 500, 1000, 2000] {6} {'measurements.npz'} {'completed'}\n"
 
 
-def test_pictures_and_links_exist() -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", README.read_text(encoding="utf-8")):
-        assert (README.parent / target).is_file(), f"README.md links to {target}, which does not exist"
+DOCUMENTS = sorted(
+    path
+    for pattern in ("*.md", "docs/**/*.md", "bench/**/*.md", "tests/**/*.md")
+    for path in README.parent.glob(pattern)
+)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(README.parent)))
+def test_pictures_and_links_exist(document: Path) -> None:
+    """Of every document; a link to a heading leads to one."""
+    pictures = any((README.parent / "docs").glob("**/*.png"))  # a source distribution has none
+    for target in re.findall(r"\]\(([^):]+)\)", document.read_text(encoding="utf-8")):
+        if target.endswith(".png") and not pictures:
+            continue
+        name, _, heading = target.partition("#")
+        path = document.parent / name if name else document
+        assert path.exists(), f"{document.name} links to {target}, which does not exist"
+        assert not heading or heading in headings(path), f"{document.name} links to {target}, which has no such heading"
+
+
+def headings(document: Path) -> set[str]:
+    """The names that a document's headings have in links."""
+    titles = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-") for title in titles}

@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from pyneedle.benchmark import WEIGHTS, Array, Parameters, Problem, missing, module
+from pyneedle.benchmark import WEIGHTS, Array, LoopTrainer, Parameters, Problem, missing, module
 
 f32 = np.float32
 
 
-class NumbaTrainer:
+class NumbaTrainer(LoopTrainer):
     """Buffers of one batch are made once; a shorter batch uses their first rows."""
 
     def __init__(self, problem: Problem, threads: int) -> None:
@@ -17,28 +17,21 @@ class NumbaTrainer:
             raise NotImplementedError("the numba peer knows ReLU only")
         module("numba").set_num_threads(min(threads, module("numba").config.NUMBA_NUM_THREADS))
         self._k: Any = module("bench.baselines.numba_kernels")
-        self.problem = problem
         d, alpha, batch = problem.d, problem.alpha, problem.batch
         h = d * alpha
+        self._h1: Array
+        self._h2: Array
         if problem.network == "GN":
             self._h1, self._h2, self._dz, self._dh = (np.empty((batch, h), f32) for _ in range(4))
         else:
             self._h1, self._h2 = (np.empty((d, batch, alpha), f32) for _ in range(2))
             self._out = np.empty((d, batch), f32)
             self._group = np.zeros(d, np.int64) if problem.network == "LN" else np.arange(d)
-        self.reset()
+        super().__init__(problem)
 
     def reset(self) -> None:
-        def zeros() -> Parameters:
-            return {k: np.zeros_like(v) for k, v in self.problem.initial.items()}
-
-        self._p: Parameters = {k: v.copy() for k, v in self.problem.initial.items()}
-        self._g, self._m, self._v, self._best_p = zeros(), zeros(), zeros(), zeros()
-        self._t, self._best = 0, np.inf
-        self._rng = np.random.default_rng(self.problem.seed)
-
-    def parameters(self) -> Parameters:
-        return self._p
+        super().reset()
+        self._g = {k: np.zeros_like(v) for k, v in self._p.items()}
 
     def _block_weights(self) -> list[Array]:
         """Parameters with an axis of blocks in front, of length 1 for LN."""
@@ -58,7 +51,8 @@ class NumbaTrainer:
         w1, b1, w2, b2, w3 = self._block_weights()
         w2t = np.ascontiguousarray(w2.transpose(0, 2, 1))
         self._k.blocks_forward(self._xt, w1, b1, w2t, b2, w3, self._group, self._h1, self._h2, self._out)
-        return self._out[:, :n].sum(axis=0) / f32(d)
+        total: Array = self._out[:, :n].sum(axis=0)
+        return total / f32(d)
 
     def _gradient(self, x: Array, y: Array) -> float:
         """Loss without penalty; its gradient into self._g."""
@@ -135,31 +129,12 @@ class NumbaTrainer:
             gradient[k] += f32(problem.strength) * (np.sign(p[k]) if l1 else 2 * p[k])
         return loss, gradient
 
-    def run_steps(self, count: int) -> None:
-        problem = self.problem
-        for k in range(count):
-            rows = slice(first := k % problem.batches * problem.batch, first + problem.batch)
-            self._gradient(problem.train_x[rows], problem.train_y[rows])
-            self._update()
+    def _step(self, x: Array, y: Array) -> None:
+        self._gradient(x, y)
+        self._update()
 
-    def run_epochs(self, count: int) -> float:
-        problem = self.problem
-        for _ in range(count):
-            order = self._rng.permutation(len(problem.train_x))
-            for first in range(0, len(order), problem.batch):
-                rows = order[first : first + problem.batch]
-                self._gradient(problem.train_x[rows], problem.train_y[rows])
-                self._update()
-            total = 0.0
-            for first in range(0, len(problem.validation_x), problem.batch):
-                rows = slice(first, first + problem.batch)
-                error = self._forward(problem.validation_x[rows]) - problem.validation_y[rows]
-                total += float(error @ error)
-            if total / len(problem.validation_x) < self._best:
-                self._best = total / len(problem.validation_x)
-                for k, best in self._best_p.items():
-                    best[...] = self._p[k]
-        return float(self._best)
+    def _predict(self, x: Array) -> Array:
+        return self._forward(x)
 
 
 class NumbaPeer:

@@ -191,14 +191,22 @@ class Suite:
         budget = self._options.budget
         measures = {name: PyneedleClock(side, case.what, budget).measure for name, side in ours.items()}  # type: ignore[arg-type]
         measures |= {name: PeerClock(side, case.what, budget).measure for name, side in peers.items()}  # type: ignore[arg-type]
-        seconds = in_turns(measures, self._options.rounds)
-        for name, side in ours.items():
-            alike = {peer: seconds[peer] for peer in peers if uses_tf32(peer) == uses_tf32(name)}
-            row = row_of(case, ensemble.label, side.kernel, seconds[name], alike, agreement, skipped)
-            self.rows.append(row)
+        done = len(self.rows)
+
+        def keep(seconds: dict[str, list[float]]) -> None:
+            """What the rounds so far say: the last one may never end."""
+            del self.rows[done:]
+            for name, side in ours.items():
+                alike = {peer: list(seconds[peer]) for peer in peers if uses_tf32(peer) == uses_tf32(name)}
+                own = list(seconds[name])
+                self.rows.append(row_of(case, ensemble.label, side.kernel, own, alike, agreement, skipped))
+            self._save()
+
+        in_turns(measures, self._options.rounds, keep)
+        for row in self.rows[done:]:
             found = ", ".join(f"{peer} {ratio}" for peer, ratio in row.ratios.items())
-            took = 1e3 * statistics.median(seconds[name])
-            self.say(f"  {side.kernel}: {took:.4g} ms; times as long: {found or 'no peer'}; {row.must_reach}")
+            took = 1e3 * statistics.median(row.seconds[OURS])
+            self.say(f"  {row.kernel}: {took:.4g} ms; times as long: {found or 'no peer'}; {row.must_reach}")
 
     def _kernels(
         self, ensemble: Ensemble, kernels: Sequence[str], agreement: dict[str, str]

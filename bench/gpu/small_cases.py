@@ -1,5 +1,6 @@
 """Small trainings and calls of every kernel on a GPU, for compute-sanitizer: sizes that end within a warp or a tile."""
 
+import itertools
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ from pyneedle.benchmark import missing, module
 NETWORKS = (pn.LocalNetwork, pn.LocallyConnectedNetwork, pn.GlobalNetwork)
 PENALTIES = (None, pn.L1(1e-4), pn.PathNorm(1e-4))
 SIZES = ((3, 7), (2, 33))  # d, alpha
+LAYERS = ((2, "relu"), (1, "relu"), (2, "tanh"))
 
 
 def train(net: pn.Network, kernel: str, dtype: str) -> None:
@@ -39,21 +41,28 @@ def call(put: Callable[[Any], Any], net: pn.Network, kernel: str, dtype: str) ->
     pn.path_norm(net, p)
 
 
+def cases() -> list[tuple[pn.Network, str, str]]:
+    """Networks, kernels and precisions; "active", whose graphs have conditional nodes, last: tools know those least."""
+    found = []
+    for network, (d, alpha), (layers, activation) in itertools.product(NETWORKS, SIZES, LAYERS):
+        net: pn.Network = network(d, alpha, layers, activation)  # type: ignore[arg-type]
+        for kernel in _device.kernels(_networks.native(net), dense=False):
+            found += [(net, kernel, dtype) for dtype in ("float32", "float64")]
+    return sorted(found, key=lambda case: case[1] == "active")
+
+
 def main() -> int:
     """Exit status 0; what is wrong is for the sanitizer to say."""
     put = None if missing("cupy") else module("cupy").asarray
-    count = 0
-    for network in NETWORKS:
-        for d, alpha in SIZES:
-            for layers, activation in ((2, "relu"), (1, "relu"), (2, "tanh")):
-                net: pn.Network = network(d, alpha, layers, activation)  # type: ignore[arg-type]
-                for kernel in _device.kernels(_networks.native(net), dense=False):
-                    for dtype in ("float32", "float64"):
-                        train(net, kernel, dtype)
-                        if put is not None:
-                            call(put, net, kernel, dtype)
-                        count += 1
-    sys.stdout.write(f"{count} cases, arrays {'with CuPy' if put is not None else 'left out: no CuPy'}\n")
+    found = cases()
+    for i, (net, kernel, dtype) in enumerate(found, 1):
+        # Before it runs: where it ends the process, or never ends, this says which it was.
+        sys.stdout.write(f"[{i}/{len(found)}] {net}, {kernel}, {dtype}\n")
+        sys.stdout.flush()
+        train(net, kernel, dtype)
+        if put is not None:
+            call(put, net, kernel, dtype)
+    sys.stdout.write(f"{len(found)} cases, arrays {'with CuPy' if put is not None else 'left out: no CuPy'}\n")
     return 0
 
 

@@ -7,6 +7,7 @@
 #include "core/penalty_gradient.hpp"
 #include "core/random.hpp"
 #include "cpu/adam_pass.hpp"
+#include "cpu/evaluation.hpp"
 #include "cpu/kernel_choice.hpp"
 #include "reference/reference.hpp"
 
@@ -54,8 +55,9 @@ std::pair<double, std::string> gradient_fast(const NetworkShape& shape, const cp
                                              int threads) {
   const cpu::FlushDenormals flush;
   cpu::ThreadPool pool(threads);
-  const auto k = cpu::make_kernel<T>(kernel, shape, cpu::active_level(), pool, rows.count);
-  const double mse = k->loss_and_gradient(parameters, rows, gradient);
+  const std::int64_t batch = cpu::gradient_batch(shape, rows.count);
+  const auto k = cpu::make_kernel<T>(kernel, shape, cpu::active_level(), pool, batch);
+  const double mse = cpu::loss_and_gradient<T>(*k, parameters, rows, batch, parameter_layout(shape).size, gradient);
   add_penalty_gradient(shape, penalty, parameters, gradient);
   return {mse + penalty_value(shape, penalty, parameters), std::string(k->name())};
 }
@@ -68,22 +70,16 @@ std::vector<double> errors_fast(const NetworkShape& shape, const std::vector<cpu
   const cpu::FlushDenormals flush;
   cpu::ThreadPool pool(threads);
   const auto k = cpu::make_kernel<T>("auto", shape, cpu::active_level(), pool, std::min(most, kForwardBatch));
-  std::vector<T> prediction(static_cast<std::size_t>(most));
-  std::vector<double> errors;
-  for (const cpu::Rows<T>& rows : sets) {
-    k->forward(parameters, rows, prediction.data(), nullptr);
-    double sum = 0.0;
-    for (std::int64_t b = 0; b < rows.count; ++b) {
-      const double error =
-          static_cast<double>(prediction[static_cast<std::size_t>(b)]) - static_cast<double>(rows.y[b]);
-      sum += error * error;
-    }
-    errors.push_back(sum / static_cast<double>(rows.count));
-  }
-  return errors;
+  return cpu::mean_squared_errors<T>(*k, parameters, sets);
 }
 
 }  // namespace
+
+std::int64_t kernel_bytes(const NetworkShape& shape, const std::string& kernel, const std::string& dtype,
+                          std::int64_t rows, int threads) {
+  const double item = parse_dtype(dtype) == Dtype::float32 ? 4.0 : 8.0;
+  return static_cast<std::int64_t>(cpu::kernel_bytes(kernel, shape, item, rows, threads));
+}
 
 void require_threads(int threads) {
   if (threads < 1 || threads > 4096) {
@@ -128,6 +124,11 @@ std::tuple<double, py::array, std::string> loss_and_gradient(const NetworkShape&
   require(parameters, "parameters", dtype, {size});
   const std::int64_t n = rows_of(shape, x, dtype);
   require(y, "y", dtype, {n});
+  const std::int64_t batch = cpu::gradient_batch(shape, n);
+  const double item = dtype == Dtype::float32 ? 4.0 : 8.0;
+  require_memory(
+      item * static_cast<double>(batch < n ? 2 * size : size) + cpu::kernel_bytes(kernel, shape, item, batch, threads),
+      "the gradient of this network on " + std::to_string(n) + " rows");
   return with_dtype(dtype, [&](auto type) {
     using T = decltype(type);
     py::array_t<T> gradient(size);
@@ -196,15 +197,7 @@ void adam_step_on(const std::optional<NetworkShape>& shape, py::array parameters
     const cpu::FlushDenormals flush;
     cpu::ThreadPool pool(threads);
     if (!shape) {
-      const T l1 = penalty.kind == PenaltyKind::l1 ? static_cast<T>(penalty.strength) : T(0);
-      const T twice_l2 = penalty.kind == PenaltyKind::l2 ? static_cast<T>(2 * penalty.strength) : T(0);
-      const cpu::Tiling chunks = cpu::Tiling::of(size, 1 << 14);
-      const auto& functions = cpu::table<T>(cpu::active_level()).adam;
-      pool.run(chunks.parts, [&](std::int64_t chunk, int) {
-        const std::int64_t i = chunks.first(chunk);
-        functions.update({state.p + i, state.gradient + i, state.m + i, state.v + i, chunks.first(chunk + 1) - i},
-                         adam_step<T>(adam, t), l1, twice_l2);
-      });
+      cpu::adam_step_flat<T>(state, size, adam, penalty, t, cpu::active_level(), pool);
       return;
     }
     cpu::AdamPass<T> pass(*shape, adam, penalty, cpu::active_level(), pool);

@@ -34,6 +34,10 @@ py::array uniform_draws(std::uint64_t seed, const std::string& purpose, std::uin
                         std::int64_t count, const std::string& dtype);
 py::array_t<std::uint32_t> epoch_order(std::uint64_t seed, std::uint32_t epoch, std::int64_t rows);
 
+// Of a kernel with room for `rows`: cpu::kernel_bytes.
+std::int64_t kernel_bytes(const NetworkShape& shape, const std::string& kernel, const std::string& dtype,
+                          std::int64_t rows, int threads);
+
 void require_threads(int threads);
 
 }  // namespace pn::bind

@@ -10,9 +10,24 @@
 #include "cpu/blas.hpp"
 #include "cpu/isa.hpp"
 #include "cpu/kernel_choice.hpp"
+#include "cpu/piecewise_linear_kernel.hpp"
 
 namespace pn::bind {
 namespace {
+
+constexpr const char* kProgress = R"(A snapshot of one run, which `train` gives to a callable `progress`.
+
+Attributes
+----------
+steps, epochs : int
+    Finished so far.
+train_loss, validation_loss : float
+    Scaled mean squared errors of the last finished epoch, as in `Fit.history`; 0 before the first one.
+best_validation_loss : float
+    The lowest validation loss so far; infinite before the first one, 0 before the run has begun.
+started, finished : bool
+    Whether the run has begun, and whether it has ended.
+)";
 
 EpsilonPlacement parse_placement(const std::string& text) {
   if (text == "uncorrected") return EpsilonPlacement::uncorrected;
@@ -43,7 +58,8 @@ void define_descriptions(py::module_& m) {
            py::arg("inputs"), py::arg("block_in"), py::arg("width"), py::arg("shared"), py::arg("hidden_layers"),
            py::arg("activation"))
       .def_property_readonly("parameter_count", [](const NetworkShape& s) { return parameter_layout(s).size; })
-      .def_property_readonly("kernels", &kernels);
+      .def_property_readonly("kernels", &kernels)
+      .def("kernel_bytes", &kernel_bytes, py::arg("kernel"), py::arg("dtype"), py::arg("rows"), py::arg("threads"));
   py::class_<AdamSettings>(m, "Adam", py::is_final())
       .def(py::init([](double learning_rate, double beta1, double beta2, double epsilon, double decay,
                        double weight_decay, const std::string& placement) {
@@ -78,7 +94,7 @@ void define_training(py::module_& m) {
            py::arg("validation_y"), py::arg("epochs"), py::arg("batch_size"), py::arg("adam"), py::arg("penalty"),
            py::arg("seed"), py::arg("kernel"), py::arg("shuffle"), py::arg("resume") = py::none(),
            py::arg("keep_state") = false);
-  py::class_<Progress>(m, "Progress", "A snapshot of one run.", py::is_final())
+  py::class_<Progress>(m, "Progress", kProgress, py::is_final())
       .def_readonly("steps", &Progress::steps)
       .def_readonly("epochs", &Progress::epochs)
       .def_readonly("train_loss", &Progress::train_loss)
@@ -108,6 +124,7 @@ void define_functions(py::module_& m) {
 }
 
 void define_machine(py::module_& m) {
+  m.attr("most_piecewise_alpha") = cpu::kMostPiecewiseWidth;
   m.def("load_blas", &cpu::blas::load, py::arg("path"));
   m.def("blas_info", &cpu::blas::configuration);
   m.def("compiled_levels", [] { return names(cpu::compiled_levels()); });

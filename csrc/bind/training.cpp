@@ -13,7 +13,8 @@
 namespace pn::bind {
 namespace {
 
-constexpr double kMostBytesPerParameter = 6;  // parameters, best, two moments, gradient, and one to spare
+constexpr double kMostVectors =
+    6;  // of the parameters' size: parameters, best, two moments, gradient, and one to spare
 
 std::int64_t row_count(const py::array& x, const char* name) {
   const std::int64_t rows = x.ndim() > 0 ? x.shape(0) : 0;
@@ -114,9 +115,10 @@ Job::Job(const NetworkShape& shape_, py::array initial_, py::array train_x_, py:
     plan.start = resume->standing;
   }
   const double item = dtype == Dtype::float32 ? 4.0 : 8.0;
-  const double activations = cpu::needs_blas(shape) ? 3.0 * static_cast<double>(batch_size * shape.width) : 0.0;
-  require_memory(item * (kMostBytesPerParameter * static_cast<double>(size) + activations), "training this network");
   if (kernel != "reference") cpu::kernel_for(kernel, shape);  // throws where there is none
+  require_memory(
+      item * kMostVectors * static_cast<double>(size) + cpu::kernel_bytes(kernel, shape, item, batch_size, 1),
+      "training this network");
 }
 
 py::list train_jobs(const std::vector<const Job*>& jobs, int threads, const py::object& report, double interval) {

@@ -26,4 +26,11 @@ void validate(const AdamSettings& s) {
           s.weight_decay);
 }
 
+bool idle_rows_may_rest(const AdamSettings& settings, std::int64_t t) {
+  if (settings.weight_decay != 0.0 || settings.epsilon <= 0.0) return false;
+  const double now = 1.0 - std::pow(settings.beta2, static_cast<double>(t));
+  const double next = 1.0 - std::pow(settings.beta2, static_cast<double>(t + 1));
+  return settings.beta1 * std::sqrt(next / (now * settings.beta2)) < 0.99;
+}
+
 }  // namespace pn

@@ -52,6 +52,11 @@ PN_INLINE AdamStep<T> adam_step(const AdamSettings& s, std::int64_t t) {
           static_cast<T>(1.0 - rate * s.weight_decay)};
 }
 
+// Whether a row whose gradient is 0 and that step t leaves as it is will be left so by all further such steps, without
+// a penalty: m / sqrt(v) falls by beta1 / sqrt(beta2) a step, and the step size grows by less than
+// sqrt(1 - beta2^(t+1)) / sqrt(1 - beta2^t). True of all later steps where it is of one.
+bool idle_rows_may_rest(const AdamSettings& settings, std::int64_t t);
+
 PN_INLINE float root(float v) { return __builtin_sqrtf(v); }
 PN_INLINE double root(double v) { return __builtin_sqrt(v); }
 

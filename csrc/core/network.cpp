@@ -17,7 +17,7 @@ void require_positive(std::int64_t value, const char* what) {
 
 std::int64_t checked_product(std::int64_t a, std::int64_t b) {
   if (a != 0 && b > kMaxParameters / a) {
-    throw std::invalid_argument("the network has more than 2^40 parameters; lower d or alpha");
+    throw std::invalid_argument("the network must have at most 2^40 parameters");
   }
   return a * b;
 }
@@ -39,7 +39,8 @@ void validate(const NetworkShape& shape) {
     throw std::invalid_argument("width must fit 32 bits, got " + std::to_string(shape.width));
   }
   const std::int64_t in = checked_product(checked_product(shape.groups(), shape.width), shape.block_in);
-  const std::int64_t hidden = checked_product(checked_product(shape.groups(), shape.width), shape.width);
+  const std::int64_t next = shape.hidden_layers == 2 ? shape.width : 0;
+  const std::int64_t hidden = checked_product(checked_product(shape.groups(), shape.width), next);
   checked_product(in + hidden, 1);
 }
 

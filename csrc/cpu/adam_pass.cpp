@@ -11,16 +11,38 @@ namespace {
 constexpr std::int64_t kStretch = 16384;  // elements of a task: four arrays of 64 KiB
 constexpr std::int64_t kRowChunk = 64, kMostRowChunks = 16;
 
+template <class T>
+T l1_strength(const Penalty& penalty) {
+  return penalty.kind == PenaltyKind::l1 ? static_cast<T>(penalty.strength) : T(0);
+}
+
+template <class T>
+T twice_l2_strength(const Penalty& penalty) {
+  return penalty.kind == PenaltyKind::l2 ? static_cast<T>(2 * penalty.strength) : T(0);
+}
+
 }  // namespace
+
+template <class T>
+void adam_step_flat(const AdamState<T>& state, std::int64_t size, const AdamSettings& settings, const Penalty& penalty,
+                    std::int64_t t, Isa isa, ThreadPool& pool) {
+  const auto& functions = table<T>(isa).adam;
+  const AdamStep<T> step = adam_step<T>(settings, t);
+  const Tiling chunks = Tiling::of(size, kStretch);
+  pool.run(chunks.parts, [&](std::int64_t chunk, int) {
+    const std::int64_t i = chunks.first(chunk);
+    functions.update({state.p + i, state.gradient + i, state.m + i, state.v + i, chunks.count(chunk)}, step,
+                     l1_strength<T>(penalty), twice_l2_strength<T>(penalty));
+  });
+}
 
 template <class T>
 AdamPass<T>::AdamPass(const NetworkShape& shape, const AdamSettings& settings, const Penalty& penalty, Isa isa,
                       ThreadPool& pool)
     : shape_(shape), layout_(parameter_layout(shape)), settings_(settings), penalty_(penalty),
-      functions_(table<T>(isa).adam), pool_(pool) {
+      functions_(table<T>(isa).adam), pool_(pool), l1_(l1_strength<T>(penalty)),
+      twice_l2_(twice_l2_strength<T>(penalty)) {
   validate(settings);
-  if (penalty.kind == PenaltyKind::l1) l1_ = static_cast<T>(penalty.strength);
-  if (penalty.kind == PenaltyKind::l2) twice_l2_ = static_cast<T>(2 * penalty.strength);
   const bool path = penalty_.kind == PenaltyKind::path_norm;
   for (const Tensor& tensor : {layout_.w1, layout_.b1, layout_.b2, layout_.output}) {
     if (!path || !tensor.weight) add_stretches(tensor);
@@ -106,14 +128,9 @@ void AdamPass<T>::update_hidden_rows(const AdamState<T>& state, const Step& step
   });
 }
 
-// Whether a row with gradient 0 that a step leaves as it is will be left so by all further such steps: m / sqrt(v)
-// falls by beta1 / sqrt(beta2) a step, and the step size grows by less than sqrt(1 - beta2^(t+1)) / sqrt(1 - beta2^t).
 template <class T>
 bool AdamPass<T>::may_rest(std::int64_t t) const {
-  if (penalty_.kind != PenaltyKind::none || settings_.weight_decay != 0.0 || settings_.epsilon <= 0.0) return false;
-  const double now = 1.0 - std::pow(settings_.beta2, static_cast<double>(t));
-  const double next = 1.0 - std::pow(settings_.beta2, static_cast<double>(t + 1));
-  return settings_.beta1 * std::sqrt(next / (now * settings_.beta2)) < 0.99;
+  return penalty_.kind == PenaltyKind::none && idle_rows_may_rest(settings_, t);
 }
 
 template <class T>
@@ -289,6 +306,10 @@ void AdamPass<T>::output_norms(const T* p) {
   std::copy_n(c_.data(), shape_.units(), q_.data());
 }
 
+template void adam_step_flat(const AdamState<float>&, std::int64_t, const AdamSettings&, const Penalty&, std::int64_t,
+                             Isa, ThreadPool&);
+template void adam_step_flat(const AdamState<double>&, std::int64_t, const AdamSettings&, const Penalty&, std::int64_t,
+                             Isa, ThreadPool&);
 template class AdamPass<float>;
 template class AdamPass<double>;
 

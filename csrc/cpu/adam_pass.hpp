@@ -23,6 +23,12 @@ struct AdamState {
   T *m, *v;           // moments, updated
 };
 
+// Step t on `size` numbers that belong to no network: the penalty, which is no path norm, and the weight decay apply to
+// all of them.
+template <class T>
+void adam_step_flat(const AdamState<T>& state, std::int64_t size, const AdamSettings& settings, const Penalty& penalty,
+                    std::int64_t t, Isa isa, ThreadPool& pool);
+
 template <class T>
 class AdamPass {
  public:
@@ -82,7 +88,7 @@ class AdamPass {
   T path_factor_ = T(0);  // lambda times core's path_norm_factor
   const AdamRowFunctions<T>& functions_;
   ThreadPool& pool_;
-  T l1_ = T(0), twice_l2_ = T(0);
+  T l1_, twice_l2_;
   std::vector<Stretch> stretches_;  // of all tensors, W2 last, or of the biases alone under a path norm
   std::size_t without_w2_ = 0;      // how many of them are not W2's
   Tiling row_chunks_;               // of the rows of W2

@@ -3,21 +3,46 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
+#include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <new>
 
+#ifdef __SANITIZE_ADDRESS__
+extern "C" void __asan_poison_memory_region(const volatile void* address, std::size_t bytes);
+#define PN_POISON(address, bytes) __asan_poison_memory_region(address, bytes)  // what alignment leaves at the end
+#else
+#define PN_POISON(address, bytes) static_cast<void>(0)
+#endif
+
 namespace pn::cpu {
+
+// std::bad_alloc that says what was asked for.
+class OutOfMemory final : public std::bad_alloc {
+ public:
+  explicit OutOfMemory(double bytes) {
+    std::snprintf(message_, sizeof message_, "no memory for an array of %.3g GB", bytes / 1e9);
+  }
+  const char* what() const noexcept override { return message_; }
+
+ private:
+  char message_[64];
+};
 
 template <class T>
 class Buffer {
  public:
   Buffer() = default;
   explicit Buffer(std::int64_t size) : size_(size) {
-    if (size == 0) return;
+    if (size < 1) return;
     const std::size_t bytes = static_cast<std::size_t>(size) * sizeof(T);
-    data_.reset(static_cast<T*>(::operator new(bytes, std::align_val_t{kAlignment})));
-    std::memset(static_cast<void*>(data_.get()), 0, bytes);
+    // The system hands out zeros: what of a large array, taken for the worst case, is never touched takes no memory.
+    void* block = std::calloc(bytes + kAlignment, 1);
+    if (block == nullptr) throw OutOfMemory(static_cast<double>(bytes));
+    void* aligned = block;
+    std::size_t space = bytes + kAlignment;
+    data_ = std::unique_ptr<T, Free>(static_cast<T*>(std::align(kAlignment, bytes, aligned, space)), Free{block});
+    PN_POISON(reinterpret_cast<char*>(data_.get()) + bytes, space - bytes);
   }
   T* data() { return data_.get(); }
   const T* data() const { return data_.get(); }
@@ -28,7 +53,8 @@ class Buffer {
  private:
   static constexpr std::size_t kAlignment = 64;
   struct Free {
-    void operator()(T* p) const { ::operator delete(static_cast<void*>(p), std::align_val_t{kAlignment}); }
+    void* block = nullptr;  // as it was taken
+    void operator()(T*) const { std::free(block); }
   };
   std::unique_ptr<T, Free> data_;
   std::int64_t size_ = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cpu/kernel_choice.hpp"
+#include "cpu/residual.hpp"
 
 namespace pn::cpu {
 namespace {
@@ -81,10 +82,7 @@ Evaluation CpuEngine<T>::evaluate(Split split, const ShouldStop& stop) {
   for (std::int64_t first = 0; first < rows.count && !stop(); first += prediction_.size()) {
     const Rows<T> piece = rows.slice(first, std::min(prediction_.size(), rows.count - first));
     kernel_->forward(parameters_.data(), piece, prediction_.data(), &activity_);
-    for (std::int64_t b = 0; b < piece.count; ++b) {
-      const double error = static_cast<double>(prediction_[b]) - static_cast<double>(piece.y[piece.row(b)]);
-      sum += error * error;
-    }
+    sum += squared_errors(piece, prediction_.data());
   }
   return {sum / static_cast<double>(rows.count), activity_.counts()};
 }

@@ -33,6 +33,18 @@ std::string kernel_for(std::string_view kernel, const NetworkShape& shape) {
   return wanted;
 }
 
+double kernel_bytes(std::string_view kernel, const NetworkShape& shape, double item, std::int64_t batch, int threads) {
+  if (kernel == "reference") return 0.0;
+  const bool best = kernel != "direct";
+  if (best && piecewise_linear_applies(shape)) return piecewise_linear_bytes(shape, item, batch, threads);
+  if (!needs_blas(shape)) return shape.shared ? 8.0 * item * static_cast<double>(parameter_layout(shape).size) : 0.0;
+  const double width = static_cast<double>(shape.width), activations = static_cast<double>(batch) * width;
+  const double inputs = item * static_cast<double>(batch * shape.inputs);
+  if (!best || !has_active_kernel(shape)) return inputs + 3.0 * item * activations;
+  // Copies of three quarters of the rows of W2; rows and activations in 8 bits; masks.
+  return inputs + (4.0 * item + 2.0) * activations + (0.75 * item + 1.0) * width * width;
+}
+
 template <class T>
 std::unique_ptr<Kernel<T>> make_kernel(std::string_view kernel, const NetworkShape& shape, Isa isa, ThreadPool& pool,
                                        std::int64_t batch) {

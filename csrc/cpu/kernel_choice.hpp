@@ -22,6 +22,10 @@ bool needs_blas(const NetworkShape& shape);
 // has none of that name, std::runtime_error where it needs a BLAS that is not loaded.
 std::string kernel_for(std::string_view kernel, const NetworkShape& shape);
 
+// Memory that a kernel takes beside the parameters and their gradient, from above, in bytes; `kernel` is a name or
+// "auto", item the bytes of a number. The largest part of it, no estimate of the whole.
+double kernel_bytes(std::string_view kernel, const NetworkShape& shape, double item, std::int64_t batch, int threads);
+
 // Throws as kernel_for does. batch: the most rows of one gradient.
 template <class T>
 std::unique_ptr<Kernel<T>> make_kernel(std::string_view kernel, const NetworkShape& shape, Isa isa, ThreadPool& pool,

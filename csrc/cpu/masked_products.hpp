@@ -19,7 +19,8 @@ class MaskedProducts {
   // Whether they beat the BLAS for so many units. Measured with one thread of an AVX-512 machine against OpenBLAS, both
   // products together, float32, 800 rows: 1.1 times at 20 units, 1.3 at 30, 1.6 at 60, 1.8 at 110 to 140, 2.0 at 400
   // and more, whatever the width (400 to 3000); AVX2 instructions 0.96, 1.15, 1.4, 1.7 and 1.9; float64 1.15 at 30, 1.9
-  // at 140. Few units don't pay for the tables of h1.
+  // at 140. Few units don't pay for the tables of h1. With 80 rows 0.8 to 1.05 times at 24 units, 1.0 to 1.4 at 32, 1.1
+  // to 1.5 at 60, 1.3 to 1.7 from 200 on (AVX-512); 1.1 to 1.3 at 24 and 1.2 to 1.75 at 200 (AVX2).
   static bool pay(std::int64_t count) { return count >= 24; }
 
   // h2: (n, count)

@@ -1,4 +1,4 @@
-// UnitList of layer 2 that take part in products, with their rows of W2 side by side.
+// Units of layer 2 that take part in products, with their rows of W2 side by side.
 #pragma once
 
 #include <algorithm>

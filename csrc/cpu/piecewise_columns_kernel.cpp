@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <limits>
+#include <mutex>
 #include <vector>
 
 #include "cpu/levels/table.hpp"
@@ -31,13 +32,14 @@ class ColumnsKernel final : public Kernel<T> {
       : shape_(shape), layout_(parameter_layout(shape)), functions_(table<T>(isa).piecewise), pool_(pool),
         ranges_(shape), capacity_(std::max<std::int64_t>(batch, 1)), stride_(padded_stride(capacity_)),
         teams_(Tiling{shape.inputs, std::min(kTeams, shape.inputs)}), x_(shape.inputs * stride_),
-        output_(teams_.parts * stride_), order_(shape.inputs * shape.width) {
-    const std::int64_t usual = 8 * shape.width + 64;
-    for (std::int64_t i = 0; i < shape.inputs; ++i) {
-      blocks_.emplace_back(shape, usual, stride_);
-    }
+        output_(teams_.parts * stride_), order_(shape.inputs * shape.width),
+        any_(shape, most_breakpoints(shape), stride_, functions_.gradient_rows),
+        any_pieces_(shape, most_breakpoints(shape)) {
+    for (std::int64_t i = 0; i < shape.inputs; ++i) blocks_.emplace_back(shape, stride_);
     for (std::int64_t i = 0; i < order_.size(); ++i) order_[i] = static_cast<std::int32_t>(i % shape.width);
-    for (int t = 0; t < pool.threads(); ++t) threads_.emplace_back(shape, stride_, functions_.gradient_rows);
+    for (int t = 0; t < pool.threads(); ++t) {
+      threads_.emplace_back(shape, usual_breakpoints(shape), stride_, functions_.gradient_rows);
+    }
   }
 
   std::string_view name() const override { return "piecewise_linear"; }
@@ -72,23 +74,22 @@ class ColumnsKernel final : public Kernel<T> {
 
  private:
   struct Block {
-    Block(const NetworkShape& shape, std::int64_t breakpoints, std::int64_t rows)
-        : pieces(shape.width, shape.hidden_layers, breakpoints, breakpoints), offset(rows) {}
+    Block(const NetworkShape& shape, std::int64_t rows) : pieces(shape, usual_breakpoints(shape)), offset(rows) {}
     PieceStore pieces;
     Buffer<std::uint32_t> offset;  // of the batch's points
     bool fits = true;
   };
-  struct Thread {
-    Thread(const NetworkShape& shape, std::int64_t rows, std::int64_t gradient_rows)
-        : Thread(shape, rows, gradient_rows, places_capacity(PieceStore::most_breakpoints(shape))) {}
-    Thread(const NetworkShape& shape, std::int64_t rows, std::int64_t gradient_rows, std::int64_t places)
-        : build(shape), pieces(PieceStore::for_any(shape)), slots(places), listed(rows + kPointRows),
-          moment(2 * (places + 1)), gradient_scratch(gradient_rows * padded_units(shape.width)), count(places + 1) {}
+  struct Scratch {
+    Scratch(const NetworkShape& shape, std::int64_t breakpoints, std::int64_t rows, std::int64_t gradient_rows)
+        : build(shape, breakpoints), lines(places_capacity(breakpoints)), sums(places_capacity(breakpoints)),
+          listed(rows + kPointRows), moment(2 * (places_capacity(breakpoints) + 1)),
+          gradient(gradient_rows * padded_units(shape.width)), count(places_capacity(breakpoints) + 1) {}
+    SlotTable slots(std::int64_t cells) { return slot_table(cells, lines, sums); }
     BuildStore<T> build;
-    PieceStore pieces;  // where a block's own store is too small
-    SlotStore slots;
+    LineStore lines;
+    SumStore sums;
     Buffer<std::uint32_t> listed;
-    Buffer<double> moment, gradient_scratch;
+    Buffer<double> moment, gradient;
     Buffer<std::int32_t> count;
   };
 
@@ -150,54 +151,71 @@ class ColumnsKernel final : public Kernel<T> {
     return finite;
   }
 
-  // The pieces of an input's block, in its own store or, where that is too small, in the thread's.
-  Pieces& build(const T* parameters, std::int64_t input, Thread& thread) {
-    Block& block = blocks_[static_cast<std::size_t>(input)];
-    block.fits = build_in(block.pieces, parameters, input, thread);
-    return block.fits ? block.pieces.view() : build_large(parameters, input, thread);
-  }
-  Pieces& build_large(const T* parameters, std::int64_t input, Thread& thread) {
-    build_in(thread.pieces, parameters, input, thread);
-    return thread.pieces.view();
-  }
-  bool build_in(PieceStore& store, const T* parameters, std::int64_t input, Thread& thread) {
+  // False: the capacity of the store or of the scratch did not suffice.
+  bool build(const T* parameters, std::int64_t input, PieceStore& store, Scratch& scratch) {
     Pieces& pieces = store.view();
     pieces.order = order_.data() + input * shape_.width;
-    pieces.line = thread.slots.view(cells_).line + 2 * first_place(cells_);
-    return functions_.build(weights(parameters, input), range_[input], thread.build.view(), pieces);
+    pieces.line = scratch.lines.line() + 2 * first_place(cells_);
+    return functions_.build(weights(parameters, input), range_[input], scratch.build.view(), pieces);
   }
 
-  bool add_block(const T* parameters, std::int64_t input, std::int64_t rows, Thread& thread, double* output,
+  // Into the store and the scratch that hold any pieces, which one thread at a time uses.
+  void build_any(const T* parameters, std::int64_t input) {
+    build(parameters, input, any_pieces_, any_);
+    functions_.fill_cells(piecewise::make_grid<T>(range_[input], cells_), any_pieces_.view(), any_.slots(cells_));
+  }
+
+  bool add_block(const T* parameters, std::int64_t input, std::int64_t rows, Scratch& scratch, double* output,
                  Activity* activity) {
-    Pieces& pieces = build(parameters, input, thread);
-    if (!pieces.finite) return false;
-    const piecewise::Grid<T> grid = piecewise::make_grid<T>(range_[input], cells_);
-    const SlotTable slots = thread.slots.view(cells_);
-    const Points points{blocks_[static_cast<std::size_t>(input)].offset.data(), thread.listed.data()};
-    const T* x = x_.data() + input * stride_;
-    functions_.fill_cells(grid, pieces, slots);
-    functions_.find(grid, pieces, slots, x, rows, points);
-    functions_.add_values(slots, points, {x, 1, rows}, output);
-    if (activity == nullptr) return true;
-    std::fill_n(slots.hit, first_place(cells_) + places(pieces), std::uint8_t{0});
-    functions_.mark(slots, points, rows);
-    note_activity(shape_, pieces, slots, thread.count.data(), input * shape_.width, *activity);
+    Block& block = blocks_[static_cast<std::size_t>(input)];
+    block.fits = build(parameters, input, block.pieces, scratch);
+    if (block.fits) {
+      if (!block.pieces.view().finite) return false;
+      functions_.fill_cells(piecewise::make_grid<T>(range_[input], cells_), block.pieces.view(), scratch.slots(cells_));
+      add_values(input, rows, block.pieces.view(), scratch, output, activity);
+    } else {
+      const std::lock_guard alone(any_in_use_);
+      build_any(parameters, input);
+      add_values(input, rows, any_pieces_.view(), any_, output, activity);
+    }
     return true;
   }
 
+  void add_values(std::int64_t input, std::int64_t rows, const Pieces& pieces, Scratch& scratch, double* output,
+                  Activity* activity) {
+    const SlotTable slots = scratch.slots(cells_);
+    const Points points{blocks_[static_cast<std::size_t>(input)].offset.data(), scratch.listed.data()};
+    const T* x = x_.data() + input * stride_;
+    functions_.find(piecewise::make_grid<T>(range_[input], cells_), pieces, slots, x, rows, points);
+    functions_.add_values(slots, points, {x, 1, rows}, output);
+    if (activity == nullptr) return;
+    std::fill_n(slots.hit, first_place(cells_) + places(pieces), std::uint8_t{0});
+    functions_.mark(slots, points, rows);
+    note_activity(shape_, pieces, slots, scratch.count.data(), input * shape_.width, *activity);
+  }
+
   // After add_block on the same rows.
-  void add_gradient(const T* parameters, std::int64_t input, std::int64_t rows, Thread& thread, T* gradient) {
+  void add_gradient(const T* parameters, std::int64_t input, std::int64_t rows, Scratch& scratch, T* gradient) {
     Block& block = blocks_[static_cast<std::size_t>(input)];
-    const SlotTable slots = thread.slots.view(cells_);
-    Pieces& pieces = block.fits ? block.pieces.view() : build_large(parameters, input, thread);
-    if (!block.fits) functions_.fill_cells(piecewise::make_grid<T>(range_[input], cells_), pieces, slots);
-    functions_.add_moments(slots, {block.offset.data(), nullptr}, {x_.data() + input * stride_, 1, rows},
-                           output_.data());
-    functions_.fold(pieces, slots, thread.moment.data());
+    if (block.fits) {
+      add_moments(parameters, input, rows, block.pieces.view(), scratch, gradient);
+    } else {
+      const std::lock_guard alone(any_in_use_);
+      build_any(parameters, input);
+      add_moments(parameters, input, rows, any_pieces_.view(), any_, gradient);
+    }
+  }
+
+  void add_moments(const T* parameters, std::int64_t input, std::int64_t rows, const Pieces& pieces, Scratch& scratch,
+                   T* gradient) {
+    const SlotTable slots = scratch.slots(cells_);
+    functions_.add_moments(slots, {blocks_[static_cast<std::size_t>(input)].offset.data(), nullptr},
+                           {x_.data() + input * stride_, 1, rows}, output_.data());
+    functions_.fold(pieces, slots, scratch.moment.data());
     const BlockGradient<T> g{at(gradient, layout_.w1, input), at(gradient, layout_.b1, input),
                              at(gradient, layout_.w2, input), at(gradient, layout_.b2, input),
                              at(gradient, layout_.output, input)};
-    functions_.gradient(weights(parameters, input), pieces, thread.moment.data(), thread.gradient_scratch.data(), g);
+    functions_.gradient(weights(parameters, input), pieces, scratch.moment.data(), scratch.gradient.data(), g);
   }
 
   NetworkShape shape_;
@@ -211,7 +229,11 @@ class ColumnsKernel final : public Kernel<T> {
   Buffer<double> output_;       // (teams, stride)
   Buffer<std::int32_t> order_;  // (inputs, width)
   std::vector<Block> blocks_;
-  std::vector<Thread> threads_;
+  std::vector<Scratch> threads_;
+  // For blocks that don't fit in their own stores and a thread's scratch.
+  Scratch any_;
+  PieceStore any_pieces_;
+  std::mutex any_in_use_;
   const piecewise::Range* range_ = nullptr;  // (inputs,)
   std::int64_t cells_ = 0;
 };

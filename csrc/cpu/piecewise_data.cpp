@@ -27,8 +27,9 @@ void DataRanges<T>::find(const Rows<T>& rows, std::vector<piecewise::Range>& ran
 template <class T>
 void DataRanges<T>::attach(const T* x, std::int64_t rows) {
   auto known = std::find_if(attached_.begin(), attached_.end(), [x](const Attached& a) { return a.x == x; });
-  if (known == attached_.end()) known = attached_.insert(known, {x, std::vector<piecewise::Range>(lowest_.size())});
-  find({x, nullptr, nullptr, rows, shape_.inputs}, known->ranges);
+  if (known == attached_.end()) known = attached_.insert(known, {x, 0, std::vector<piecewise::Range>(lowest_.size())});
+  known->rows = std::max(known->rows, rows);
+  find({x, nullptr, nullptr, known->rows, shape_.inputs}, known->ranges);
 }
 
 template <class T>

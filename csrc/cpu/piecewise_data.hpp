@@ -19,12 +19,14 @@ class DataRanges {
       : shape_(shape), lowest_(static_cast<std::size_t>(shape.groups())), highest_(lowest_.size()),
         other_(lowest_.size()) {}
 
+  // Data that begin at one address count as one, as long as the longest of them: a split may be a part of another.
   void attach(const T* x, std::int64_t rows);
   const piecewise::Range* of(const Rows<T>& rows);  // (groups,); valid until the next call
 
  private:
   struct Attached {
     const T* x;
+    std::int64_t rows;
     std::vector<piecewise::Range> ranges;
   };
   void find(const Rows<T>& rows, std::vector<piecewise::Range>& ranges);

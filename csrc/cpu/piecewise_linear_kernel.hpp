@@ -10,8 +10,13 @@
 
 namespace pn::cpu {
 
+constexpr std::int64_t kMostPiecewiseWidth = 2048;  // the largest table has width^2 breakpoints
+
 // Whether the network has this kernel.
 bool piecewise_linear_applies(const NetworkShape& shape);
+
+// Memory of a kernel, in bytes, where every table is as large as it can be; item: bytes of a number.
+double piecewise_linear_bytes(const NetworkShape& shape, double item, std::int64_t batch, int threads);
 
 // batch: the most rows of one gradient. The pool outlives the kernel.
 template <class T>

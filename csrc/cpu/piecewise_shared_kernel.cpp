@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <mutex>
 #include <numeric>
 #include <vector>
 
@@ -25,13 +26,16 @@ class SharedKernel final : public Kernel<T> {
  public:
   SharedKernel(const NetworkShape& shape, Isa isa, ThreadPool& pool, std::int64_t batch)
       : shape_(shape), layout_(parameter_layout(shape)), functions_(table<T>(isa).piecewise), pool_(pool),
-        ranges_(shape), block_rows_(rows_of_block(shape.inputs)), build_(shape), pieces_(PieceStore::for_any(shape)),
-        order_(shape.width), places_capacity_(places_capacity(pieces_.view().breakpoint_capacity)),
+        ranges_(shape), block_rows_(rows_of_block(shape.inputs)), build_(shape, most_breakpoints(shape)),
+        pieces_(shape, most_breakpoints(shape)), order_(shape.width),
+        places_capacity_(places_capacity(most_breakpoints(shape))),
+        usual_places_(places_capacity(usual_breakpoints(shape))), lines_(places_capacity_), sums_(places_capacity_),
         moment_(2 * (places_capacity_ + 1 + extra_moments(batch))), count_(places_capacity_ + 1),
         gradient_scratch_(functions_.gradient_rows * padded_units(shape.width)) {
     std::iota(order_.data(), order_.data() + order_.size(), 0);
-    for (int t = 0; t < pool.threads(); ++t)
-      threads_.emplace_back(block_rows_ * shape.inputs, block_rows_, places_capacity_);
+    for (int t = 0; t < pool.threads(); ++t) {
+      threads_.emplace_back(block_rows_ * shape.inputs, block_rows_, usual_places_);
+    }
     pieces_.view().order = order_.data();
   }
 
@@ -78,9 +82,9 @@ class SharedKernel final : public Kernel<T> {
  private:
   struct Thread {
     Thread(std::int64_t points, std::int64_t rows, std::int64_t places)
-        : slots(places), offset(points), listed(points + kPointRows), x(points), output(rows) {}
+        : sums(places), offset(points), listed(points + kPointRows), x(points), output(rows) {}
     Points points() { return {offset.data(), listed.data()}; }
-    SlotStore slots;
+    SumStore sums;
     Buffer<std::uint32_t> offset, listed;
     Buffer<T> x;            // (inputs, rows of the panel)
     Buffer<double> output;  // (rows,)
@@ -120,7 +124,7 @@ class SharedKernel final : public Kernel<T> {
     const piecewise::Range range = *ranges_.of(rows);
     Pieces& pieces = pieces_.view();
     cells_ = cells_for(rows.count * shape_.inputs);
-    const SlotTable table = threads_.front().slots.view(cells_);
+    const SlotTable table = slot_table(cells_, lines_, sums_);
     pieces.line = table.line + 2 * first_place(cells_);
     functions_.build(weights(parameters), range, build_.view(), pieces);
     if (!pieces.finite) return false;
@@ -129,13 +133,15 @@ class SharedKernel final : public Kernel<T> {
     return true;
   }
 
-  // The thread's own moments and hits beside the one look-up table.
-  SlotTable slot_table(Thread& thread) {
-    SlotTable all = threads_.front().slots.view(cells_);
-    const SlotTable own = thread.slots.view(cells_);
-    all.moment = own.moment;
-    all.hit = own.hit;
-    return all;
+  // Whether there are no more places than a thread's own moments and hits hold.
+  bool own_sums() { return places(pieces_.view()) <= usual_places_; }
+
+  // The one look-up table with a thread's own moments and hits, or with those for any number of places, which are one
+  // thread's at a time: the lock is taken.
+  SlotTable slots_of(Thread& thread, std::unique_lock<std::mutex>& alone) {
+    if (own_sums()) return slot_table(cells_, lines_, thread.sums);
+    alone = std::unique_lock(sums_in_use_);
+    return slot_table(cells_, lines_, sums_);
   }
 
   // A power of two.
@@ -174,7 +180,8 @@ class SharedKernel final : public Kernel<T> {
 
   double add_chunk(const Rows<T>& rows, std::int64_t batch, int number, double* moment) {
     Thread& thread = threads_[static_cast<std::size_t>(number)];
-    const SlotTable slots = slot_table(thread);
+    std::unique_lock<std::mutex> alone;
+    const SlotTable slots = slots_of(thread, alone);
     double* output = thread.output.data();
     double loss = 0.0;
     for_blocks(rows, [&](const Rows<T>& block, std::int64_t) {
@@ -189,7 +196,8 @@ class SharedKernel final : public Kernel<T> {
 
   void predict_chunk(const Rows<T>& rows, int number, bool mark, T* prediction) {
     Thread& thread = threads_[static_cast<std::size_t>(number)];
-    const SlotTable slots = slot_table(thread);
+    std::unique_lock<std::mutex> alone;
+    const SlotTable slots = slots_of(thread, alone);
     const double inverse_inputs = 1.0 / static_cast<double>(shape_.inputs);
     for_blocks(rows, [&](const Rows<T>& block, std::int64_t first) {
       const PointPanel<T> panel = evaluate(block, slots, thread);
@@ -203,13 +211,17 @@ class SharedKernel final : public Kernel<T> {
   std::int64_t slots_in_use() { return first_place(cells_) + places(pieces_.view()); }
 
   void clear_hits() {
-    for (Thread& thread : threads_) std::fill_n(thread.slots.view(cells_).hit, slots_in_use(), std::uint8_t{0});
+    std::fill_n(sums_.hit(), slots_in_use(), std::uint8_t{0});
+    for (Thread& thread : threads_) {
+      if (own_sums()) std::fill_n(thread.sums.hit(), slots_in_use(), std::uint8_t{0});
+    }
   }
 
   void join_hits(Activity& activity) {
-    const SlotTable all = threads_.front().slots.view(cells_);
+    const SlotTable all = slot_table(cells_, lines_, sums_);
     for (Thread& thread : threads_) {
-      const std::uint8_t* hit = thread.slots.view(cells_).hit;
+      if (!own_sums()) break;
+      const std::uint8_t* hit = thread.sums.hit();
       for (std::int64_t slot = 0; slot < slots_in_use(); ++slot) all.hit[slot] |= hit[slot];
     }
     note_activity(shape_, pieces_.view(), all, count_.data(), 0, activity);
@@ -224,7 +236,10 @@ class SharedKernel final : public Kernel<T> {
   BuildStore<T> build_;
   PieceStore pieces_;
   Buffer<std::int32_t> order_;  // (width,)
-  std::int64_t places_capacity_;
+  std::int64_t places_capacity_, usual_places_;
+  LineStore lines_;
+  SumStore sums_;  // of any number of places
+  std::mutex sums_in_use_;
   Buffer<double> moment_;       // (chunks, places + 1, 2)
   Buffer<std::int32_t> count_;  // (places + 1,)
   Buffer<double> gradient_scratch_;

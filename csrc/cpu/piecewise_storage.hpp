@@ -1,6 +1,7 @@
 // Memory of the piecewise-linear kernels, taken once: the arrays behind the structures of levels/piecewise_linear.hpp.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
@@ -13,13 +14,24 @@ namespace pn::cpu {
 constexpr std::int64_t kBlockPoints = 256;  // points that go through look-up and moments together: they stay in L1
 constexpr std::int64_t kVectorSlack = 16;   // elements that a level may write beyond the end
 
+// Breakpoints of a block at most: one hinge for each unit of layer 1, a zero for each unit of layer 2 in each interval
+// between hinges. Quadratic in the width, where training leaves about as many as there are units: of such arrays only
+// the part in use is ever touched, and threads have room for what is usual, and share one set for more.
+inline std::int64_t most_breakpoints(const NetworkShape& shape) {
+  return shape.width + (shape.hidden_layers == 2 ? shape.width * (shape.width + 1) : 0);
+}
+inline std::int64_t usual_breakpoints(const NetworkShape& shape) {
+  return std::min(8 * shape.width + 64, most_breakpoints(shape));
+}
+inline std::int64_t places_capacity(std::int64_t breakpoints) { return 2 * breakpoints + 1; }
+
 class PieceStore {
  public:
-  PieceStore(std::int64_t width, std::int32_t hidden_layers, std::int64_t breakpoints, std::int64_t ranges)
-      : breakpoint_(breakpoints + kVectorSlack), cell_(breakpoints + kVectorSlack), edge_(width),
-        first_range_(hidden_layers == 2 ? width : 0), rises_(width), range_(ranges) {
+  PieceStore(const NetworkShape& shape, std::int64_t breakpoints)
+      : breakpoint_(breakpoints + kVectorSlack), cell_(breakpoints + kVectorSlack), edge_(shape.width),
+        first_range_(shape.hidden_layers == 2 ? shape.width : 0), rises_(shape.width), range_(breakpoints) {
     view_ = {breakpoints,
-             ranges,
+             breakpoints,
              0,
              0,
              true,
@@ -31,13 +43,6 @@ class PieceStore {
              first_range_.data(),
              range_.data(),
              nullptr};
-  }
-  // One hinge for each unit of layer 1, a zero for each unit of layer 2 in each interval between hinges.
-  static std::int64_t most_breakpoints(const NetworkShape& shape) {
-    return shape.width + (shape.hidden_layers == 2 ? shape.width * (shape.width + 1) : 0);
-  }
-  static PieceStore for_any(const NetworkShape& shape) {
-    return {shape.width, shape.hidden_layers, most_breakpoints(shape), most_breakpoints(shape)};
   }
   Pieces& view() { return view_; }
 
@@ -52,16 +57,18 @@ class PieceStore {
 template <class T>
 class BuildStore {
  public:
-  explicit BuildStore(const NetworkShape& shape) : BuildStore(shape.width, shape.hidden_layers == 2) {}
+  BuildStore(const NetworkShape& shape, std::int64_t breakpoints)
+      : BuildStore(shape.width, shape.hidden_layers == 2, breakpoints) {}
   const BuildScratch<T>& view() const { return view_; }
 
  private:
-  BuildStore(std::int64_t width, bool two) : BuildStore(width, two ? width : 0, two ? w2t_stride(width) : 0) {}
-  BuildStore(std::int64_t width, std::int64_t units, std::int64_t stride)
+  BuildStore(std::int64_t width, bool two, std::int64_t breakpoints)
+      : BuildStore(width, two ? width : 0, two ? w2t_stride(width) : 0, two ? breakpoints + kVectorSlack : 0) {}
+  BuildStore(std::int64_t width, std::int64_t units, std::int64_t stride, std::int64_t crossings)
       : hinge_(width), fall_sum_((units + 1) * 2 * kWalkUnits), line_sum_((units + 1) * 2 * kRowUnits),
         w3_(padded_units(units)), side_(width), w2t_(stride * stride), zeros_(units), pass_(units),
-        crossing_(units * (units + 1)), number_(width + 1 + 3 * units + 2 * (units + 2)),
-        crossing_order_(units * (units + 1)), positive_(padded_units(units)) {
+        crossing_(crossings), number_(width + 1 + 3 * units + 2 * (units + 2)), crossing_order_(crossings),
+        positive_(padded_units(units)) {
     std::int32_t* number = number_.data();
     const auto take = [&number](std::int64_t count) { return std::exchange(number, number + count); };
     view_.hinge = hinge_.data();
@@ -75,6 +82,7 @@ class BuildStore {
     view_.fall_sum = fall_sum_.data();
     view_.line_sum = line_sum_.data();
     view_.w3 = w3_.data();
+    view_.crossing_capacity = crossings;
     view_.crossing = crossing_.data();
     view_.crossing_order = crossing_order_.data();
     view_.crossing_first = take(units + 2);
@@ -93,18 +101,33 @@ class BuildStore {
   BuildScratch<T> view_;
 };
 
-class SlotStore {
+// What points look up in a slot table.
+class LineStore {
  public:
-  explicit SlotStore(std::int64_t places)
-      : line_(2 * (first_place(kMostCells) + places)), moment_(line_.size()), hit_(first_place(kMostCells) + places),
-        split_(kMostCells) {}
-  SlotTable view(std::int64_t cells) { return {cells, line_.data(), moment_.data(), hit_.data(), split_.data()}; }
+  explicit LineStore(std::int64_t places) : line_(2 * (first_place(kMostCells) + places)), split_(kMostCells) {}
+  double* line() { return line_.data(); }
+  std::uint8_t* split() { return split_.data(); }
 
  private:
-  Buffer<double> line_, moment_;
-  Buffer<std::uint8_t> hit_, split_;
+  Buffer<double> line_;
+  Buffer<std::uint8_t> split_;
 };
 
-inline std::int64_t places_capacity(std::int64_t breakpoints) { return 2 * breakpoints + 1; }
+// What they leave there: threads that look up the same lines have a store each.
+class SumStore {
+ public:
+  explicit SumStore(std::int64_t places)
+      : moment_(2 * (first_place(kMostCells) + places)), hit_(first_place(kMostCells) + places) {}
+  double* moment() { return moment_.data(); }
+  std::uint8_t* hit() { return hit_.data(); }
+
+ private:
+  Buffer<double> moment_;
+  Buffer<std::uint8_t> hit_;
+};
+
+inline SlotTable slot_table(std::int64_t cells, LineStore& lines, SumStore& sums) {
+  return {cells, lines.line(), sums.moment(), sums.hit(), lines.split()};
+}
 
 }  // namespace pn::cpu

@@ -1,4 +1,4 @@
-// The loss's end of a backward pass, shared by the kernels.
+// The loss, and its end of a backward pass, shared by the kernels.
 #pragma once
 
 #include "cpu/kernel.hpp"
@@ -17,6 +17,17 @@ double residual_in_place(const Rows<T>& rows, std::int64_t batch, Real* output) 
     const Real error = output[b] / inputs - static_cast<Real>(rows.y[rows.row(b)]);
     sum += static_cast<double>(error) * static_cast<double>(error);
     output[b] = static_cast<Real>(factor) * error;
+  }
+  return sum;
+}
+
+// sum_b (f_b - y_b)^2 of predictions f: (count,).
+template <class T>
+double squared_errors(const Rows<T>& rows, const T* prediction) {
+  double sum = 0.0;
+  for (std::int64_t b = 0; b < rows.count; ++b) {
+    const double error = static_cast<double>(prediction[b]) - static_cast<double>(rows.y[rows.row(b)]);
+    sum += error * error;
   }
   return sum;
 }

@@ -4,11 +4,14 @@ Nothing else in pyneedle imports this package at the top of a module, and no fra
 asked for.
 """
 
+from pyneedle._machine import cores
+
 from ._compare import Comparison, DisagreementError, compare
 from ._equality import Agreement, Truth
 from ._jax import JaxTrainer
 from ._kinks import clear_of_kinks, near_kinks
-from ._machine import busy, cores, describe
+from ._loop import LoopTrainer
+from ._machine import busy, describe
 from ._peer import Peer, Trainer, missing, module
 from ._problem import NETWORKS, PENALTIES, WEIGHTS, Array, NetworkName, Parameters, PenaltyName, Problem, make_problem
 from ._quick import QuickResult, quick, shipped_peers
@@ -27,6 +30,7 @@ __all__ = [
     "Comparison",
     "DisagreementError",
     "JaxTrainer",
+    "LoopTrainer",
     "NetworkName",
     "Parameters",
     "Peer",

@@ -2,27 +2,12 @@
 
 import numpy as np
 
+from ._loop import LoopTrainer
 from ._problem import WEIGHTS, Array, Parameters, Problem
 
 
-class NumpyTrainer:
+class NumpyTrainer(LoopTrainer):
     """Forward, backward and Adam as a textbook writes them; LN on (B*d, 1) rows, LCN as a stack of products."""
-
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-        self.reset()
-
-    def reset(self) -> None:
-        self._p: Parameters = {k: v.copy() for k, v in self.problem.initial.items()}
-        self._m = {k: np.zeros_like(v) for k, v in self._p.items()}
-        self._v = {k: np.zeros_like(v) for k, v in self._p.items()}
-        self._t = 0
-        self._best = np.inf
-        self._best_p = {k: v.copy() for k, v in self._p.items()}
-        self._rng = np.random.default_rng(self.problem.seed)
-
-    def parameters(self) -> Parameters:
-        return self._p
 
     def _activate(self, z: Array) -> Array:
         # In place: z is a fresh product, and a pass less over memory is what any user of NumPy would take.
@@ -116,34 +101,11 @@ class NumpyTrainer:
     def loss_and_grad(self) -> tuple[float, Parameters]:
         return self._gradient(self.problem.train_x[: self.problem.batch], self.problem.train_y[: self.problem.batch])
 
-    def run_steps(self, count: int) -> None:
-        problem = self.problem
-        for k in range(count):
-            first = k % problem.batches * problem.batch
-            rows = slice(first, first + problem.batch)
-            self._adam(self._gradient(problem.train_x[rows], problem.train_y[rows])[1])
+    def _step(self, x: Array, y: Array) -> None:
+        self._adam(self._gradient(x, y)[1])
 
-    def run_epochs(self, count: int) -> float:
-        problem = self.problem
-        for _ in range(count):
-            order = self._rng.permutation(len(problem.train_x))
-            for first in range(0, len(order), problem.batch):
-                rows = order[first : first + problem.batch]
-                self._adam(self._gradient(problem.train_x[rows], problem.train_y[rows])[1])
-            loss = self._validation_loss()
-            if loss < self._best:
-                self._best = loss
-                for k, best in self._best_p.items():
-                    best[...] = self._p[k]
-        return float(self._best)
-
-    def _validation_loss(self) -> float:
-        x, y, batch = self.problem.validation_x, self.problem.validation_y, self.problem.batch
-        total = 0.0
-        for first in range(0, len(x), batch):  # in the training's batches: activations stay in cache
-            error = self._forward(x[first : first + batch])[2] - y[first : first + batch]
-            total += float(error @ error)
-        return total / len(x)
+    def _predict(self, x: Array) -> Array:
+        return self._forward(x)[2]
 
 
 class NumpyPeer:

@@ -128,6 +128,23 @@ def make_problem(
 ) -> Problem:
     """A problem on the square target; the defaults are the protocol's at N_sample = 10^5.
 
+    Parameters
+    ----------
+    network : {"LN", "LCN", "GN"}
+        The network.
+    d, alpha : int
+        Its number of inputs, and nodes per input in each hidden layer.
+    batch, batches : int
+        Rows of a step, and steps of an epoch.
+    validation_rows : int
+        Rows for validation.
+    penalty : {"none", "l1", "l2", "path-norm"}
+        Of the paper's strength.
+    activation : {"relu", "tanh"}
+        Of every hidden unit.
+    seed : int
+        Of rows and initial parameters.
+
     Returns
     -------
     Problem

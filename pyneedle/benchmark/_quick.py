@@ -3,9 +3,11 @@
 import time
 from dataclasses import dataclass
 
+from pyneedle._machine import cores
+
 from ._compare import Comparison, Say, compare
 from ._jax import JaxPeer
-from ._machine import busy, cores, describe
+from ._machine import busy, describe
 from ._numpy import NumpyPeer
 from ._peer import Peer
 from ._problem import NetworkName, make_problem

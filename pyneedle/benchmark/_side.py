@@ -8,26 +8,21 @@ from typing import Literal
 import numpy as np
 
 import pyneedle as pn
+from pyneedle import _networks, _penalties
 
 from ._problem import Optimizer, Parameters, Problem
 
 What = Literal["step", "epoch"]
-_NETWORKS: dict[str, type[pn.LocalNetwork | pn.LocallyConnectedNetwork | pn.GlobalNetwork]] = {
-    "LN": pn.LocalNetwork,
-    "LCN": pn.LocallyConnectedNetwork,
-    "GN": pn.GlobalNetwork,
-}
 
 
 def network_of(problem: Problem) -> pn.Network:
     """The problem's network as pyneedle describes it."""
-    return _NETWORKS[problem.network](problem.d, problem.alpha, activation=problem.activation)
+    return _networks.BY_NAME[problem.network](problem.d, problem.alpha, activation=problem.activation)
 
 
 def penalty_of(problem: Problem) -> pn.L1 | pn.L2 | pn.PathNorm | None:
     """The problem's penalty, None for none."""
-    kinds: dict[str, type[pn.L1 | pn.L2 | pn.PathNorm]] = {"l1": pn.L1, "l2": pn.L2, "path-norm": pn.PathNorm}
-    return kinds[problem.penalty](problem.strength) if problem.penalty in kinds else None
+    return None if problem.penalty == "none" else _penalties.BY_KIND[problem.penalty](problem.strength)
 
 
 def dataset_of(problem: Problem) -> pn.Dataset:

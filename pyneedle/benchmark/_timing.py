@@ -44,8 +44,21 @@ class PeerClock:
         return (time.perf_counter() - start) / self._count
 
 
-def in_turns(measures: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Seconds per unit of each side, one entry a round; each round starts with another side."""
+def in_turns(
+    measures: Mapping[str, Callable[[], float]],
+    rounds: int,
+    after_round: Callable[[dict[str, list[float]]], object] | None = None,
+) -> dict[str, list[float]]:
+    """Seconds per unit of each side, one entry a round; each round starts with another side.
+
+    Parameters
+    ----------
+    measures : mapping
+        One round of a side, by its name.
+    rounds : int
+    after_round : callable, optional
+        Called with the seconds so far.
+    """
     names = list(measures)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for r in range(rounds):
@@ -53,6 +66,8 @@ def in_turns(measures: Mapping[str, Callable[[], float]], rounds: int) -> dict[s
         for name in names[turn:] + names[:turn]:
             time.sleep(PAUSE)
             seconds[name].append(measures[name]())
+        if after_round is not None:
+            after_round(seconds)
     return seconds
 
 

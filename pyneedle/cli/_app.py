@@ -1,5 +1,6 @@
 """The application: its commands and the options of `pyneedle` itself."""
 
+import warnings
 from typing import Annotated
 
 import typer
@@ -43,6 +44,12 @@ def _options(
     pass
 
 
+def _format_warning(message: Warning | str, *_: object, **__: object) -> str:
+    """One sentence for whoever runs a command, to whom the line of code that it comes from says nothing."""
+    return f"Warning: {message}\n"
+
+
 def main() -> None:
     """Run the command that the arguments name; exit status 0, 1 on failure, 2 on bad usage."""
+    warnings.formatwarning = _format_warning
     app(prog_name="pyneedle")

@@ -32,12 +32,30 @@ def system() -> tuple[list[tuple[str, str]], bool]:
     except (ImportError, OSError, RuntimeError) as error:
         good, cublas = False, f"error: {error}"
     lines = [("CUDA", f"runtime {_cuda.runtime_version()}")]
-    for gpu in _cuda.devices():
-        major, minor = gpu.compute_capability
-        memory = f"{gpu.free_bytes / 1e9:.1f} of {gpu.total_bytes / 1e9:.1f} GB free"
-        chosen = " (chosen)" if gpu.index == _device.INDEX else ""
-        lines.append((f"GPU {gpu.index}{chosen}", f"{gpu.name}, sm_{major}{minor}, {memory}"))
-    return [*lines, ("cuBLAS", cublas)], good
+    for index in range(_cuda.device_count()):
+        chosen = index == _device.INDEX
+        try:
+            gpu = _cuda.device(index)
+        except (MemoryError, RuntimeError) as error:  # another program may have it for itself
+            good, line = good and not chosen, f"error: {error}"
+        else:
+            major, minor = gpu.compute_capability
+            memory = f"{gpu.free_bytes / 1e9:.1f} of {gpu.total_bytes / 1e9:.1f} GB free"
+            line = f"{gpu.name}, sm_{major}{minor}, {memory}"
+        lines.append((f"GPU {index}{' (chosen)' if chosen else ''}", line))
+    blocks, blocks_good = _thread_blocks()
+    return [*lines, ("thread blocks", blocks), ("cuBLAS", cublas)], good and blocks_good
+
+
+def _thread_blocks() -> tuple[str, bool]:
+    """Whether threads get sums and scans right that they form together: every kernel of the GPU rests on them."""
+    from pyneedle import _cuda
+
+    try:
+        faults = _cuda.team_faults(_device.INDEX)
+    except (MemoryError, RuntimeError) as error:
+        return f"error: {error}", False
+    return "FAILED: " + "; ".join(faults) if faults else "sums, scans and barriers are right", not faults
 
 
 def self_check(table: "Table", networks: Iterable[Network], activation: str) -> bool:

@@ -45,7 +45,9 @@ def failures(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise fail(f"{what}: {error.strerror or error}") from None
+        name = error.filename if error.strerror else None
+        named = "" if name is None or str(name) in what else f": {str(name)!r}"
+        raise fail(f"{what}: {error.strerror or error}{named}") from None
     except MemoryError as error:
         raise fail(f"{what}: out of memory: {error}" if str(error) else f"{what}: out of memory") from None
     except (ImportError, RuntimeError) as error:

@@ -15,8 +15,8 @@ def _steps(fit: Fit, steps_per_epoch: int) -> int:
 
 
 def _units(fit: Fit) -> dict[str, list[int]]:
-    """Counts of each hidden layer after the best epoch, or after the last (-1) where there is no best one."""
-    if len(fit.history["train_loss"]) == 0:
+    """Counts of each hidden layer after the best epoch; nothing where there is none."""
+    if fit.best_epoch < 0:
         return {}
     return {kind: [int(n) for n in fit.history[f"{kind}_units"][fit.best_epoch]] for kind in ("dead", "on", "mixed")}
 
@@ -48,6 +48,7 @@ def record(fit: Fit, steps_per_epoch: int) -> dict[str, Any]:
         "parameters": network.parameter_count,
         "target": data.target,
         "n_samples": data.n_samples,
+        "data_seed": data.seed,
         "sort": data.sort,
         "dtype": str(fit.dtype),
         "epochs": fit.epochs,
@@ -58,6 +59,7 @@ def record(fit: Fit, steps_per_epoch: int) -> dict[str, Any]:
         "penalty": "none" if fit.penalty is None else fit.penalty.kind,
         "strength": 0.0 if fit.penalty is None else fit.penalty.strength,
         "seed": fit.seed,
+        "shuffle": fit.shuffle,
         "kernel": fit.kernel,
         "isa": fit.isa,
         "device": fit.device,
@@ -95,6 +97,8 @@ def print_summary(fit: Fit, steps_per_epoch: int) -> None:
         f"{network.name}, d = {network.d}, alpha = {network.alpha}, {network.hidden_layers} {layers}, "
         f"{network.activation}"
     )
+    # Without a best epoch all numbers below are those of the initial parameters.
+    whose = "" if fit.best_epoch >= 0 else ", initial parameters"
     best = f"{fit.best_epoch} (from 0) of {len(fit.history['train_loss'])}" if fit.best_epoch >= 0 else "none"
     rows = [
         ("network", description),
@@ -103,11 +107,11 @@ def print_summary(fit: Fit, steps_per_epoch: int) -> None:
         ("ran", _where(fit)),
         ("penalty", penalty),
         ("", ""),
-        ("mean squared error", "scaled      original scale"),
+        (f"mean squared error{whose}", "scaled      original scale"),
         ("  train", f"{fit.train_mse:<12.3e}{fit.train_mse_original:.3e}"),
         ("  validation", f"{fit.validation_mse:<12.3e}{fit.validation_mse_original:.3e}"),
         ("  test", f"{fit.test_mse:<12.3e}{fit.test_mse_original:.3e}"),
-        ("path norm", f"{fit.path_norm:.4g}"),
+        (f"path norm{whose}", f"{fit.path_norm:.4g}"),
         ("", ""),
         ("best epoch", best),
     ]

@@ -75,13 +75,13 @@ def reproduce(
         with bad_usage(), failures("the estimate failed"):
             estimate = experiments.estimate(chosen, preset.value, path, threads, where)
         print_estimate(estimate)
-        for remark in {experiments.EXPERIMENTS[one].remark for one in chosen} - {""}:
-            typer.echo(remark)
+        _print_remarks(chosen)
         return
 
+    _check_published(published)
     if len(chosen) > 1:
         with bad_usage(), failures("nothing was run"):
-            experiments.check(chosen, preset.value, published, executor.value, threads, where)
+            experiments.check(chosen, preset.value, published, executor.value, threads, where, store)
 
     def run(one: str) -> None:
         with bad_usage(), failures(f"{one} failed"):
@@ -95,6 +95,22 @@ def reproduce(
         _each(chosen, run)
     except KeyboardInterrupt:
         raise fail(f"interrupted; what was finished is in {str(path)!r}") from None
+
+
+def _check_published(path: Path | None) -> None:
+    from pyneedle.experiments import read_overlay
+
+    if path is not None:
+        with bad_usage(), failures(f"--published: cannot read {str(path)!r}"):
+            read_overlay(path)
+
+
+def _print_remarks(names: list[str]) -> None:
+    from pyneedle.experiments import EXPERIMENTS
+
+    for name in names:
+        if remark := EXPERIMENTS[name].remark:
+            typer.echo(f"{name}: {remark}")
 
 
 def _each(names: list[str], run: Callable[[str], None]) -> None:

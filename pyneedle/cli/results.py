@@ -4,19 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box
-from rich.table import Table
 
 from pyneedle import _files
-from pyneedle.cli._console import print_table
+from pyneedle.cli._console import table_console
 from pyneedle.cli._errors import BAD_USAGE, bad_usage, fail, failures
+from pyneedle.cli._runs_table import print_runs
 from pyneedle.sweep import read_results, write_csv, write_parquet
-
-_SHOWN = (
-    "network", "target", "data", "d", "n_samples", "penalty", "strength", "repeat", "epochs", "status",
-    "test_mse_original", "path_norm", "best_epoch", "seconds",
-)  # fmt: skip
-_MOST_ROWS = 50
 
 Store = Annotated[Path, typer.Argument(help="The results of a sweep (SQLite).")]
 
@@ -29,26 +22,25 @@ def results(
     """Print the runs of a store, or write them to a file; also while a sweep writes to it."""
     with failures("the results can't be read"):
         frame = read_results(store)
-    for option, path, write in (("--csv", csv, write_csv), ("--parquet", parquet, write_parquet)):
-        if path is not None:
-            with failures(f"{option}: could not write {str(path)!r}"):
-                write(frame, path)
-            typer.echo(f"{len(frame)} runs written to {path}")
-    if csv is not None or parquet is not None:
+    outputs = [
+        (option, path, write)
+        for option, path, write in (("--csv", csv, write_csv), ("--parquet", parquet, write_parquet))
+        if path is not None
+    ]
+    for option, path, _ in outputs:
+        with failures(f"{option}: cannot write {str(path)!r}"):
+            _files.check_writable(path)
+    for option, path, write in outputs:
+        with failures(f"{option}: could not write {str(path)!r}"):
+            write(frame, path)
+        # Not into what may be standard output.
+        typer.echo(f"{len(frame)} runs written to {path}", err=_files.is_stream(path))
+    if outputs:
         return
     if not len(frame):
         typer.echo("no runs yet")
         return
-    columns = [name for name in _SHOWN if name in ("network", "d", "status") or frame[name].nunique(dropna=False) > 1]
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    for name in columns:
-        table.add_column(name, justify="left" if frame[name].dtype == object else "right", no_wrap=True)
-    for row in frame[columns].head(_MOST_ROWS).itertuples(index=False):
-        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row))
-    print_table(table)
-    counts = ", ".join(f"{count} {status}" for status, count in frame["status"].value_counts().items())
-    more = f"; the first {_MOST_ROWS} are shown, --csv writes all" if len(frame) > _MOST_ROWS else ""
-    typer.echo(f"{len(frame)} runs ({counts}){more}")
+    print_runs(frame, table_console())
 
 
 def plot(
@@ -69,7 +61,7 @@ def plot(
     from pyneedle import _plots
     from pyneedle.sweep import _plot
 
-    path = store.with_suffix(".png") if out is None else out
+    path = Path(f"{store.parent / store.stem}.png") if out is None else out
     if path.suffix.lower().removeprefix(".") not in _plots.formats():
         raise fail(
             f"--out must end in one of {', '.join('.' + name for name in _plots.formats())}, got {str(path)!r}",

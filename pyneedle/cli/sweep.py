@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 import pyneedle as pn
-from pyneedle.cli._console import print_table
+from pyneedle import _checks, _native
+from pyneedle.cli._console import plain, print_table
 from pyneedle.cli._errors import bad_usage, fail, failures
 from pyneedle.sweep import Estimate, Store
 from pyneedle.sweep._outcome import Keep
@@ -56,8 +56,9 @@ def sweep(
     interrupted.
     """
     with bad_usage(), failures(f"cannot read {str(file)!r}"):
+        _native.active_level()  # an impossible PYNEEDLE_ISA
         plan = pn.Sweep.from_toml(file)
-        pn.train_ensemble([], threads, progress=False)  # checks the threads
+        _checks.threads(threads)
         if not checkpoint_seconds > 0.0:
             raise ValueError(f"checkpoint_seconds must be above 0, got {checkpoint_seconds}")
     path = file.with_suffix(".sqlite") if store is None else store
@@ -86,7 +87,7 @@ def sweep(
 
 def print_estimate(estimate: Estimate) -> None:
     """Print how many cells there are to do, and what they will take."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain(soft_wrap=True)
     missing = estimate.cells - estimate.finished
     console.print(f"{estimate.cells} cells, {estimate.finished} of them there, {missing} to do", end="")
     console.print(f" ({estimate.failed} failed before)" if estimate.failed else "")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import pyneedle as pn
-from pyneedle import _files, _native, _penalties
+from pyneedle import _checks, _files, _native, _networks, _penalties
 from pyneedle._device import device_named
 from pyneedle._training import check_device
 from pyneedle.cli._errors import BAD_USAGE, bad_usage, fail, failures
@@ -52,9 +52,6 @@ class SortChoice(str, Enum):
     abs = "abs"
     value = "value"
     none = "none"
-
-
-_NETWORKS = {"LN": pn.LocalNetwork, "LCN": pn.LocallyConnectedNetwork, "GN": pn.GlobalNetwork}
 
 
 def train(
@@ -112,13 +109,13 @@ def train(
         _native.active_level()
         where = device_named(device)
         check_device(where)
-        net = _NETWORKS[network.value](d, alpha, hidden_layers, activation.value)
+        net = _networks.BY_NAME[network.value](d, alpha, hidden_layers, activation.value)
         cost = _penalties.parse(penalty)
         optimizer = pn.Adam(learning_rate=learning_rate, decay=decay)
         with bad_usage(seed="--data-seed"):
             data = pn.make_dataset(target.value, d, n_samples, data_seed, sort.value, dtype.value)
         run = pn.Run(net, data, epochs, batch_size, optimizer, cost, seed, kernel=kernel, device=where)
-        pn.train_ensemble([], threads, progress=False)  # checks the threads
+        _checks.threads(threads)
     _check_outputs(save, plot)
 
     with failures("training failed"):

@@ -128,6 +128,10 @@ def _analyse(
             f"A gap is called visible where the test error is at least {VISIBLE_GAP:g} times the training error "
             "(geometric means over repeats); the paper gives no number."
         )
+    if overlay is not None and curves.overlays:
+        shown = sum(len(published_rows(overlay, curves, series, protocol)) for series in curves.series)
+        if not shown:
+            notes.append(f"No rows of {overlay.name} belong to this figure.")
     diverged = int((frame["status"] == "diverged").sum())
     if diverged:
         notes.append(f"{diverged} of {len(frame)} runs diverged; their best parameters before that are used.")

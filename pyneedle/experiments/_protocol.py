@@ -74,15 +74,48 @@ class Protocol:
         device_named(self.device)
 
     def on(self, device: Device) -> "Self":
-        """The same on a device."""
+        """The same on a device.
+
+        Parameters
+        ----------
+        device : {"cpu", "cuda"}
+            Where it is run.
+
+        Returns
+        -------
+        Protocol
+            Of the same class.
+        """
         return replace(self, device=device)
 
     def inputs(self, network: str) -> tuple[int, ...]:
-        """The numbers of inputs that a network is trained with."""
+        """The numbers of inputs that a network is trained with.
+
+        Parameters
+        ----------
+        network : {"GN", "LCN", "LN"}
+            The network.
+
+        Returns
+        -------
+        tuple of int
+            `gn_d` for a GN, where it is given; else `d`.
+        """
         return self.gn_d if network == "GN" and self.gn_d is not None else self.d
 
     def penalty(self, kind: str) -> Penalty | None:
-        """The penalty of a kind, or of "none"."""
+        """The penalty of a kind.
+
+        Parameters
+        ----------
+        kind : {"none", "l1", "l2", "path-norm"}
+            The kind.
+
+        Returns
+        -------
+        L1, L2, PathNorm or None
+            With the protocol's strength.
+        """
         if kind == "none":
             return None
         penalty: Penalty = BY_KIND[kind](getattr(self, kind.replace("-", "_")))

@@ -1,10 +1,14 @@
 """Published results: the numbers that the paper prints, and files of other results to draw beside one's own."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pyneedle._penalties import BY_KIND
+from pyneedle.sweep._cell import NETWORK_NAMES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +21,17 @@ PAPER = (
 
 @dataclass(frozen=True)
 class PublishedNumber:
-    """A number of the paper; `source` says where it stands there."""
+    """A number of the paper.
+
+    Attributes
+    ----------
+    value : float
+        As it is printed.
+    quantity : str
+        What it is.
+    source : str
+        Where it stands: the figure or table.
+    """
 
     value: float
     quantity: str
@@ -59,7 +73,12 @@ COLUMNS = (
     "test_mse",
 )  # fmt: skip
 _SAME_STRENGTH = 1e-6
-_NUMERIC = ("strength", "d", "n_samples", "train_mse", "validation_mse", "test_mse")
+_OPTIONAL = ("repeat", "n_parameters")
+# What the values of a column must be; a run without a penalty may leave its strength empty.
+_NAMES = {"arch": NETWORK_NAMES, "penalty": ("none", *BY_KIND)}
+_COUNTS = ("d", "n_samples")
+_ERRORS = ("train_mse", "validation_mse", "test_mse")
+_NO_STRENGTH = ("", "none")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +97,20 @@ class Overlay:
     name: str
 
     def select(self, network: str, target: str, penalty: str, strengths: Sequence[float]) -> "pd.DataFrame":
-        """The rows of a network, a target and a kind of penalty, with the first of the strengths that there is."""
+        """Choose the rows of one kind of training.
+
+        Parameters
+        ----------
+        network, target, penalty : str
+            Names of the network and the target, and the kind of the penalty or "none".
+        strengths : sequence of float
+            Of the penalty, the most wanted first.
+
+        Returns
+        -------
+        DataFrame
+            The rows with the first of the strengths that there is; empty where none is there.
+        """
         rows = self.frame
         rows = rows[(rows["arch"] == network) & (rows["target"] == target) & (rows["penalty"] == penalty)]
         if penalty == "none":
@@ -98,33 +130,63 @@ def read_overlay(path: str | os.PathLike[str]) -> Overlay:
     path : path-like
         With at least the columns arch, target, penalty, strength, d, n_samples, train_mse, validation_mse and test_mse.
 
+    Returns
+    -------
+    Overlay
+        The rows, and the file's name.
+
     Raises
     ------
     OSError
         Where the file can't be read.
     ValueError
-        Where it is no CSV file, a column is missing, or holds something else than numbers.
+        Where it is no CSV file, has no rows, a column is missing, or a value is impossible: another network or penalty,
+        d or n_samples below 1, an error that is neither positive nor NaN. The message names column and row.
     """
     import pandas as pd
 
     name = Path(path).name
     try:
-        frame = pd.read_csv(path, keep_default_na=False)
+        frame = pd.read_csv(path, keep_default_na=False, skipinitialspace=True, dtype=str)
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise ValueError(f"published must be a CSV file, got {name!r}: {error}") from None
-    needed = [column for column in COLUMNS if column not in ("repeat", "n_parameters")]
+    frame.columns = frame.columns.str.strip()
+    needed = [column for column in COLUMNS if column not in _OPTIONAL]
     missing = [column for column in needed if column not in frame.columns]
     if missing:
         raise ValueError(
             f"published must have the columns {', '.join(needed)}, got {name!r} without {', '.join(missing)}"
         )
-    for column in _NUMERIC:
-        # A run without a penalty may leave its strength empty.
-        values = frame[column].replace({"": 0.0, "none": 0.0}) if column == "strength" else frame[column]
-        try:
-            frame[column] = pd.to_numeric(values)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"published must have numbers in column {column}, got {name!r}: {error}") from None
+    if not len(frame):
+        raise ValueError(f"published must have rows, got {name!r} with none")
+    for column in needed:
+        frame[column] = [
+            _value(column, text.strip(), f"row {i} of {name!r}") for i, text in enumerate(frame[column], start=1)
+        ]
     for split in ("train", "test"):
         frame[f"{split}_mse_original"] = frame[f"{split}_mse"] * frame["d"] ** 2
     return Overlay(frame, name)
+
+
+def _value(column: str, text: str, where: str) -> str | float:
+    """What a cell of a column says; ValueError where it is impossible."""
+    if column in _NAMES and text not in _NAMES[column]:
+        known = ", ".join(map(repr, _NAMES[column]))
+        raise ValueError(f"published must have one of {known} in column {column}, got {text!r} in {where}")
+    if column in _NAMES or column == "target":
+        return text
+    if text in _NO_STRENGTH and column == "strength":
+        return 0.0
+    try:
+        number = float(text) if text else math.nan
+    except ValueError:
+        raise ValueError(f"published must have numbers in column {column}, got {text!r} in {where}") from None
+    if column in _COUNTS and not (number.is_integer() and number >= 1.0):
+        wanted = "whole numbers of at least 1"
+    elif column in _ERRORS and not (0.0 < number < math.inf or math.isnan(number)):
+        wanted = "positive numbers, or NaN,"
+    elif column == "strength" and not 0.0 <= number < math.inf:
+        wanted = "finite numbers that are not negative"
+    else:
+        return int(number) if column in _COUNTS else number
+    raise ValueError(f"published must have {wanted} in column {column}, got {text!r} in {where}")

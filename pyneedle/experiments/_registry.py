@@ -20,7 +20,13 @@ EXPERIMENTS: Mapping[str, Experiment[Any]] = {name: _DECLARED[name] for name in 
 
 
 def names() -> list[str]:
-    """The names of all experiments, in the order of the paper."""
+    """The names of all experiments.
+
+    Returns
+    -------
+    list of str
+        In the order of the paper.
+    """
     return list(EXPERIMENTS)
 
 
@@ -28,6 +34,11 @@ def running_order() -> list[str]:
     """The names in the order in which nothing is trained twice: what keeps best parameters first.
 
     Other experiments find these runs in the store; the other way round they would lack their parameters.
+
+    Returns
+    -------
+    list of str
+        The same as `names`, in another order.
     """
     return sorted(EXPERIMENTS, key=lambda name: not EXPERIMENTS[name].parameters)
 

@@ -14,6 +14,7 @@ from pyneedle.experiments._result import Result
 from pyneedle.experiments._session import Session
 from pyneedle.sweep import Estimate, Sweep, write_csv
 from pyneedle.sweep._driver import EXECUTORS, check_available
+from pyneedle.sweep._schema import is_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,6 +64,11 @@ def reproduce(
     device : {"cpu", "cuda"}, optional
         Where the runs are made. Default: that of the protocol, the CPU for a preset.
 
+    Returns
+    -------
+    Result
+        Runs, slopes, comparisons and the names of the files.
+
     Raises
     ------
     TypeError, ValueError
@@ -73,9 +79,12 @@ def reproduce(
     experiment, protocol, label = _resolve(name, preset, device)
     overlay = _check_settings(published, executor, threads)
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / STORE_NAME if store is None else Path(store)
     session = Session(path, executor, threads, _checks.flag("progress", progress))
+    # Where there is a store, all runs may be in it, and the device is not needed: the sweep knows.
+    if not _there(path, folder):
+        check_available(executor, {protocol.device})
+    folder.mkdir(parents=True, exist_ok=True)
     analysis = experiment.analyse(session, protocol, overlay)
     stem = folder / f"{name}-{label}"
     notes = list(analysis.notes)
@@ -110,6 +119,7 @@ def check(
     executor: "ExecutorName" = "local",
     threads: int | None = None,
     device: "Device | None" = None,
+    store: str | os.PathLike[str] | None = None,
 ) -> None:
     """Find out before the first of several experiments what would end each of them.
 
@@ -117,24 +127,38 @@ def check(
     ----------
     names : iterable of str
         Experiments.
-    preset, published, executor, threads, device
+    preset, published, executor, threads, device, store
         As for `reproduce`.
 
     Raises
     ------
     TypeError, ValueError
         Where an argument is impossible.
-    OSError, RuntimeError, ImportError
-        Where the published results can't be read, this machine does not have the device, or the executor is not
-        installed.
+    OSError, StoreError, RuntimeError, ImportError
+        Where the published results can't be read, there is something else than a store, this machine does not have the
+        device, or the executor is not installed.
     """
     devices = {_resolve(name, preset, device)[1].device for name in names}
     _check_settings(published, executor, threads)
+    if store is not None:
+        is_store(Path(store))
     check_available(executor, devices)
 
 
 def plan(names: "Iterable[str]", preset: PresetName | Protocol = "quick", device: "Device | None" = None) -> Sweep:
     """The runs of some experiments, each once.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Experiments.
+    preset, device
+        As for `reproduce`.
+
+    Returns
+    -------
+    Sweep
+        All that they may train, but for trainings that go on from a run's parameters.
 
     Raises
     ------
@@ -162,11 +186,21 @@ def estimate(
         Experiments; runs that they share count once.
     preset, store, threads, device
         As for `reproduce`; without a store all runs are to be made.
+
+    Returns
+    -------
+    Estimate
+        Of time and memory.
     """
     chosen = list(names)
     keep = any(_registry.get(name).parameters for name in chosen)
     path = None if store is None or not Path(store).exists() else Path(store)
     return plan(chosen, preset, device).estimate(path, threads, parameters=keep)
+
+
+def _there(store: Path, folder: Path) -> bool:
+    """Whether there is a store; StoreError where there can be none, but for a folder that is still to be made."""
+    return (store.parent != folder or folder.is_dir()) and is_store(store)
 
 
 def _check_settings(

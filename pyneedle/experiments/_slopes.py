@@ -45,12 +45,17 @@ class PowerLaw:
 
 
 def fit_power_law(x: ArrayLike, y: ArrayLike) -> PowerLaw | None:
-    """Fit y = c x^slope; None where there are fewer than two different abscissae.
+    """Fit y = c x^slope.
 
     Parameters
     ----------
     x, y : array_like, shape (n,)
         Points. Those that are not finite and positive are left out: a run that diverged has no error to fit.
+
+    Returns
+    -------
+    PowerLaw or None
+        None where there are fewer than two different abscissae.
 
     Raises
     ------

@@ -67,24 +67,37 @@ def markdown(result: "Result") -> str:
 
 
 def print_result(result: "Result", console: "Console") -> None:
-    """Print the table, the notes and the names of the files."""
+    """Print the table, the notes and the names of the files.
+
+    Parameters
+    ----------
+    result : Result
+        Of `reproduce`.
+    console : rich.console.Console
+        Where it is printed.
+    """
     from rich import box
     from rich.table import Table as Printed
+    from rich.text import Text
+
+    def say(text: str, soft_wrap: bool = False) -> None:
+        # As it is: names of files may have square brackets.
+        console.print(text, markup=False, emoji=False, soft_wrap=soft_wrap)
 
     table = make_table(result.comparisons)
-    console.print(f"{result.name}: {result.title} (preset {result.preset})")
+    say(f"{result.name}: {result.title} (preset {result.preset})")
     if table.protocol:
-        console.print(table.protocol)
+        say(table.protocol)
     printed = Printed(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in _COLUMNS:
         right = name in ("published", "this run")
         printed.add_column(name, justify="right" if right else "left", no_wrap=name == "this run")
     for row in table.rows:
-        printed.add_row(*row)
+        printed.add_row(*map(Text, row))
     console.print(printed)
     for note in result.notes:
-        console.print(note)
-    console.print("wrote " + ", ".join(str(path) for path in result.files), soft_wrap=True)
+        say(note)
+    say("wrote " + ", ".join(str(path) for path in result.files), soft_wrap=True)
 
 
 def value_text(line: Comparison) -> str:

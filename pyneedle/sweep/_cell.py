@@ -10,15 +10,7 @@ from typing import Any
 from pyneedle import _checks, _datasets, _device, _networks
 from pyneedle._datasets import Dataset, Sort
 from pyneedle._device import Device
-from pyneedle._networks import (
-    Activation,
-    GlobalNetwork,
-    LocallyConnectedNetwork,
-    LocalNetwork,
-    Network,
-    NetworkName,
-    Scheme,
-)
+from pyneedle._networks import Activation, Network, NetworkName, Scheme
 from pyneedle._optimizers import Adam
 from pyneedle._penalties import BY_KIND, L1, L2, PathNorm, Penalty
 from pyneedle._training import Run, batch_size
@@ -265,6 +257,11 @@ class Cell:
             The own data of the cell, where it has any: the content knows their numbers by a hash, but not where they
             are. `Store.data_files` says where they were when a run was stored.
 
+        Returns
+        -------
+        Cell
+            With the hash of the cell whose content it is.
+
         Raises
         ------
         TypeError, ValueError
@@ -303,11 +300,22 @@ class Cell:
         return ", ".join([*parts, f"repeat {self.repeat}"])
 
     def make_network(self) -> Network:
-        """The network."""
+        """Make the network that is trained.
+
+        Returns
+        -------
+        LocalNetwork, LocallyConnectedNetwork or GlobalNetwork
+            One object for equal cells.
+        """
         return _make_network(self.network, self.d, self.alpha, self.hidden_layers, self.activation, self.block_in)
 
     def make_dataset(self) -> Dataset:
         """Draw the data, or read them.
+
+        Returns
+        -------
+        Dataset
+            Of the cell's dtype.
 
         Raises
         ------
@@ -321,7 +329,17 @@ class Cell:
         return _datasets.make_dataset(target, self.d, self.n_samples, self.data_seed, self.sort, self.dtype)
 
     def make_run(self, dataset: Dataset) -> Run:
-        """The training on `dataset`, which is that of `make_dataset`, for `train_ensemble`.
+        """Make the training, for `train_ensemble`.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            That of `make_dataset`; cells with the same data may share it.
+
+        Returns
+        -------
+        Run
+            With the cell's settings.
 
         Raises
         ------
@@ -353,7 +371,5 @@ _FIELDS = tuple(f.name for f in fields(Cell))
 def _make_network(
     name: NetworkName, d: int, alpha: int, hidden_layers: int, activation: Activation, block_in: int
 ) -> Network:
-    if name == "GN":
-        return GlobalNetwork(d, alpha, hidden_layers, activation)
-    kind = LocalNetwork if name == "LN" else LocallyConnectedNetwork
-    return kind(d, alpha, hidden_layers, activation, block_in)
+    more = {} if name == "GN" else {"block_in": block_in}
+    return _networks.BY_NAME[name](d, alpha, hidden_layers, activation, **more)

@@ -4,6 +4,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from pyneedle import _networks
 from pyneedle.sweep._cell import Cell
 
 Shape: TypeAlias = tuple[object, ...]
@@ -57,13 +58,11 @@ def run_bytes(cell: Cell) -> int:
     network = cell.make_network()
     item = np.dtype(cell.dtype).itemsize
     parameters = network.parameter_count * _ARRAYS_PER_PARAMETER * item
-    units = network.width * network.blocks * cell.hidden_layers
     rows = max(cell.batch_size, _LEAST_ROWS)
-    # Only a dense network keeps the activations of a batch; the others work on a tile.
-    activations = 3 * rows * units * item if network.blocks == 1 else rows * item
+    kernel = _networks.native(network).kernel_bytes(cell.kernel, cell.dtype, rows, 1)
     points = cell.n_samples * (cell.d * _BYTES_PER_POINT + 16)
     file = 0 if cell.data is None else cell.data.n_samples * (cell.d + 1) * _BYTES_PER_NUMBER_READ
-    return _FIXED_BYTES + parameters + activations + points + file + cell.epochs * _BYTES_PER_EPOCH
+    return _FIXED_BYTES + parameters + kernel + points + file + cell.epochs * _BYTES_PER_EPOCH
 
 
 def step_flops(cell: Cell) -> float:
@@ -78,6 +77,7 @@ class Speeds:
 
     def __init__(self) -> None:
         self._measured: dict[Shape, float] = {}
+        self._watching: list[set[Shape]] = []
 
     def learn(self, cell: Cell, seconds: float, steps: int) -> None:
         """Take in a run of `steps` steps on one thread."""
@@ -86,6 +86,14 @@ class Speeds:
         shape, speed = shape_of(cell), seconds / steps
         before = self._measured.get(shape, speed)
         self._measured[shape] = before + _NEWEST * (speed - before)
+        for learnt in self._watching:
+            learnt.add(shape)
+
+    def watch(self) -> set[Shape]:
+        """A set that the shapes are added to whose speeds are learnt from now on; whoever asked for it empties it."""
+        learnt: set[Shape] = set()
+        self._watching.append(learnt)
+        return learnt
 
     def known(self, cell: Cell) -> bool:
         """Whether a run of this shape was measured."""

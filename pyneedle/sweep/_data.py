@@ -31,6 +31,7 @@ class DatasetCache:
         self._lock = threading.Lock()
         self._drawing: dict[DataKey, threading.Lock] = {}
         self._kept: OrderedDict[DataKey, tuple[Dataset, int]] = OrderedDict()
+        self._size = 0  # of those kept
 
     def get(self, cell: Cell) -> Dataset:
         """The data set of a cell; a second caller waits for the first one's drawing."""
@@ -45,9 +46,11 @@ class DatasetCache:
             dataset = cell.make_dataset()
             with self._lock:
                 self._kept[key] = (dataset, dataset_bytes(cell))
+                self._size += dataset_bytes(cell)
                 self._drop()
             return dataset
 
     def _drop(self) -> None:
-        while len(self._kept) > 1 and sum(size for _, size in self._kept.values()) > self._limit:
-            self._kept.popitem(last=False)
+        while len(self._kept) > 1 and self._size > self._limit:
+            _, (_, size) = self._kept.popitem(last=False)
+            self._size -= size

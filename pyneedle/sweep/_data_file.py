@@ -69,6 +69,11 @@ class DataFile:
             An .npz file with the arrays x (n, d) and y (n,), y in the original scale: real and finite, of any dtype.
             Other arrays in it are ignored.
 
+        Returns
+        -------
+        DataFile
+            Without the arrays, which are read again for each run.
+
         Raises
         ------
         TypeError
@@ -95,7 +100,18 @@ class DataFile:
         return Path(self.path).name
 
     def check_dtype(self, dtype: str) -> None:
-        """ValueError where a number is too large for a dtype."""
+        """Find out whether the numbers fit a dtype.
+
+        Parameters
+        ----------
+        dtype : {"float32", "float64"}
+            To which they are to be rounded.
+
+        Raises
+        ------
+        ValueError
+            Where one is too large for it.
+        """
         with np.errstate(over="ignore"):
             fits = np.isfinite(np.dtype(dtype).type(self.largest))
         if not fits:
@@ -104,7 +120,21 @@ class DataFile:
             )
 
     def make_dataset(self, n_samples: int, sort: Sort, dtype: str) -> Dataset:
-        """The first rows, from the file as it is now.
+        """Read the first rows, from the file as it is now.
+
+        Parameters
+        ----------
+        n_samples : int
+            How many, at most all.
+        sort : {"abs", "value", "none"}
+            How the inputs of each row are sorted.
+        dtype : {"float32", "float64"}
+            Of the data set.
+
+        Returns
+        -------
+        Dataset
+            In the paper's split.
 
         Raises
         ------
@@ -165,8 +195,10 @@ def _member(file: Any, name: str) -> Array:
     _checks.memory(size, np.dtype(np.uint8), f"array {name} of an .npz file")
     try:
         array = file[name]
-    except ValueError as error:  # objects, which only unpickling would make
-        raise _RefusedError(f"{name} can't be read: {error}") from None
+    except ValueError as error:
+        # numpy advises to load pickles, which may run any program.
+        why = "it holds Python objects" if "allow_pickle" in str(error) else error
+        raise _RefusedError(f"{name} can't be read: {why}") from None
     if not isinstance(array, np.ndarray):
         raise _RefusedError(f"{name} is no array")
     return array

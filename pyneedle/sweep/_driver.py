@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pyneedle._training import check_device
+from pyneedle.sweep import _interrupts
 from pyneedle.sweep._cell import Cell
 from pyneedle.sweep._checkpoint import Checkpoints
 from pyneedle.sweep._cost import Speeds
@@ -104,22 +105,26 @@ def drive(cells: Sequence[Cell], store: Store, settings: Settings) -> None:
 
         def collect(timeout: float) -> None:
             nonlocal left
-            outcomes = executor.poll(timeout)
-            left_out = store.add(outcomes)
-            left -= len(outcomes)
-            for outcome in outcomes:
-                _learn(speeds, outcome)
-            _remove_checkpoints(checkpoints, outcomes, store)
-            if display is not None:
-                display.update(outcomes, executor.members())
+            # What was polled is nowhere else until it is stored.
+            with _interrupts.deferred():
+                outcomes = executor.poll(timeout)
+                left_out = store.add(outcomes)
+                left -= len(outcomes)
+                for outcome in outcomes:
+                    _learn(speeds, outcome)
+                _remove_checkpoints(checkpoints, outcomes, store)
+                if display is not None:
+                    display.update(outcomes, executor.members())
             _warn(left_out)
 
         try:
             while left:
                 collect(_POLL_SECONDS)
         except KeyboardInterrupt:
-            executor.stop()
-            collect(0.0)
+            try:
+                executor.stop()
+            finally:  # also on a further Ctrl-C
+                collect(0.0)
             raise
 
 

@@ -67,7 +67,17 @@ def _own_data(store: Store) -> dict[str, tuple[str, str]]:
 
 
 def read_results(path: str | os.PathLike[str]) -> "pd.DataFrame":
-    """The runs of a store as a pandas.DataFrame, a row a run; also while a sweep writes to it.
+    """Read the runs of a store; also while a sweep writes to it.
+
+    Parameters
+    ----------
+    path : path-like
+        The store.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a run, with the columns that `Sweep.run` returns.
 
     Raises
     ------
@@ -79,7 +89,20 @@ def read_results(path: str | os.PathLike[str]) -> "pd.DataFrame":
 
 
 def write_csv(frame: "pd.DataFrame", path: str | os.PathLike[str]) -> None:
-    """Write a frame as CSV, whole or not at all; numbers are exact."""
+    """Write a frame as CSV, whole or not at all; numbers are exact.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The results.
+    path : path-like
+        The file; an existing one is replaced.
+
+    Raises
+    ------
+    OSError
+        Where it can't be written.
+    """
     with _files.replacing(path) as file:
         frame.to_csv(file, index=False, encoding="utf-8")
 
@@ -87,8 +110,17 @@ def write_csv(frame: "pd.DataFrame", path: str | os.PathLike[str]) -> None:
 def write_parquet(frame: "pd.DataFrame", path: str | os.PathLike[str]) -> None:
     """Write a frame as Parquet, whole or not at all.
 
+    Parameters
+    ----------
+    frame : DataFrame
+        The results.
+    path : path-like
+        The file; an existing one is replaced.
+
     Raises
     ------
+    OSError
+        Where it can't be written.
     ImportError
         Where pyarrow is not installed.
     """

@@ -1,29 +1,28 @@
 """The executor on this machine's GPU: groups of equal runs side by side, as many as fill the chip and fit into it."""
 
+import itertools
 import threading
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pyneedle import _datasets, _device, _gpu_training
 from pyneedle.sweep import _memory
 from pyneedle.sweep._cell import Cell
-from pyneedle.sweep._cost import Speeds, dataset_bytes, shape_of
+from pyneedle.sweep._cost import Speeds, dataset_bytes
 from pyneedle.sweep._data import DataKey, DatasetCache, data_key
 from pyneedle.sweep._executor import Executor, Job, Member
 from pyneedle.sweep._local import LocalExecutor
 from pyneedle.sweep._outcome import Outcome
 from pyneedle.sweep._threads import ThreadedExecutor
+from pyneedle.sweep._waiting import Waiting
 from pyneedle.sweep._work import train_cells
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-_Kind: TypeAlias = tuple[object, ...]
 
 # Thread blocks that keep the largest chips busy, about four for each of their multiprocessors: with so many in flight,
 # further runs would only wait for those before them.
@@ -95,20 +94,17 @@ class Groups:
     """
 
     def __init__(self, cells: Sequence[Cell], speeds: Speeds, memory: int, host_memory: int) -> None:
-        self._speeds = speeds
         self._memory, self._host_memory = memory, host_memory
         self._blocks = 0
         self._held: dict[tuple[Cell, ...], tuple[int, int, int]] = {}
         self._stopped = False
         self._changed = threading.Condition()
-        self._kinds: dict[_Kind, deque[Cell]] = {}
-        for cell in cells:
-            self._kinds.setdefault(_kind(cell), deque()).append(cell)
+        self._waiting = Waiting(cells, speeds, lambda cell: (cell.n_samples, cell.epochs))
 
     def take(self) -> tuple[Cell, ...] | None:
         """The next group, when there is room for it; None when there is nothing left, or after `stop`."""
         with self._changed:
-            while not self._stopped and self._kinds:
+            while not self._stopped and len(self._waiting):
                 group = self._next()
                 if group is not None:
                     return group
@@ -133,14 +129,11 @@ class Groups:
     def _next(self) -> tuple[Cell, ...] | None:
         if self._held and self._blocks >= _FULL:
             return None
-        for kind in sorted(self._kinds, key=self._seconds, reverse=True):
-            waiting = self._kinds[kind]
+        for waiting in self._waiting.longest():
             count, size, host = self._room(waiting)
             if not count:
                 continue
-            cells = tuple(waiting.popleft() for _ in range(count))
-            if not waiting:
-                del self._kinds[kind]
+            cells = self._waiting.take(waiting[0], count)
             blocks = count * blocks_of(cells[0])
             self._blocks += blocks
             self._memory -= size
@@ -159,7 +152,7 @@ class Groups:
         host_each, host_shared = host_bytes(waiting[0]), dataset_bytes(waiting[0])
         there: set[DataKey] = set()
         count = size = host = 0
-        for cell in list(waiting)[:wished]:
+        for cell in itertools.islice(waiting, wished):
             new = data_key(cell) not in there
             there.add(data_key(cell))
             more, more_host = each + new * shared, host_each + new * host_shared
@@ -169,9 +162,6 @@ class Groups:
                 return 1, more, more_host
             count, size, host = count + 1, size + more, host + more_host
         return count, size, host
-
-    def _seconds(self, kind: _Kind) -> float:
-        return self._speeds.seconds(self._kinds[kind][0])
 
 
 def blocks_of(cell: Cell) -> int:
@@ -205,10 +195,6 @@ def group_bytes(cells: Sequence[Cell]) -> tuple[int, int]:
     each, shared = _shape(cells[0]).bytes()
     count, sets = len(cells), len({data_key(cell) for cell in cells})
     return count * each + sets * shared, count * host_bytes(cells[0]) + sets * dataset_bytes(cells[0])
-
-
-def _kind(cell: Cell) -> _Kind:
-    return (*shape_of(cell), cell.n_samples, cell.epochs)
 
 
 def _shape(cell: Cell) -> _gpu_training.Shape:

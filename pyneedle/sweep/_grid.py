@@ -89,9 +89,14 @@ def _expand_penalty(value: object) -> list[Penalty | None]:
         kind = value.get("kind")
         if kind == "none" and "strength" not in value:
             return [None]
-        if kind not in _penalties.BY_KIND:
+        if not isinstance(kind, str) or kind not in _penalties.BY_KIND:
             raise ValueError(f"penalty's kind must be one of 'none', 'l1', 'l2', 'path-norm', got {kind!r}")
         if "strength" not in value:
             raise ValueError(f"penalty's strength must be given for kind {kind!r}")
+        if isinstance(value["strength"], Mapping):
+            raise TypeError(
+                f"penalty's strength must be a number or a list of them, as ranges are of integers, got "
+                f"{value['strength']!r}"
+            )
         return [_penalties.BY_KIND[kind](strength) for strength in _values("penalty's strength", value["strength"])]
     raise TypeError(f"penalty must be None, L1, L2, PathNorm or a text such as 'l1:1e-8', got {value!r}")

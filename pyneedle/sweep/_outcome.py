@@ -4,12 +4,11 @@ import functools
 import platform
 import socket
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from pyneedle import _native, _networks, _parameters
+from pyneedle import _machine, _native, _networks, _parameters
 from pyneedle._checks import Array
 from pyneedle._fit import Fit
 from pyneedle.sweep._cell import Cell
@@ -58,22 +57,11 @@ def this_machine() -> Machine:
     """The machine and the versions of this process."""
     return Machine(
         name=socket.gethostname(),
-        processor=_processor(),
+        processor=_machine.processor(),
         pyneedle=_native.__version__,
         numpy=np.__version__,
         python=platform.python_version(),
     )
-
-
-def _processor() -> str:
-    try:
-        with Path("/proc/cpuinfo").open() as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:  # not on every system
-        pass
-    return platform.machine()
 
 
 @dataclass(frozen=True, eq=False)

@@ -65,7 +65,7 @@ class Display:
                 self._examples.setdefault(_kind(cell), cell)
                 self._waiting[_kind(cell)] += 1
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # names of data may have brackets
             BarColumn(bar_width=24),
             TextColumn("{task.fields[text]}"),
             console=self._console,

@@ -1,17 +1,14 @@
 """Which runs go together, in what order, and how many at a time."""
 
 import threading
-from collections import Counter, deque
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from pyneedle.sweep._cell import Cell
-from pyneedle.sweep._cost import Speeds, dataset_bytes, run_bytes, shape_of
+from pyneedle.sweep._cost import Speeds, dataset_bytes, run_bytes
 from pyneedle.sweep._data import DataKey, data_key
-
-# Equal runs: the same shape, data and length.
-_Kind: TypeAlias = tuple[object, ...]
+from pyneedle.sweep._waiting import Waiting
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,34 +36,25 @@ class Queue:
     def __init__(self, cells: Sequence[Cell], speeds: Speeds, group_seconds: float) -> None:
         self._speeds = speeds
         self._group_seconds = group_seconds
-        self._kinds: dict[_Kind, deque[Cell]] = {}
-        for cell in cells:
-            kind = (*shape_of(cell), cell.n_samples, cell.epochs, *data_key(cell))
-            self._kinds.setdefault(kind, deque()).append(cell)
+        self._waiting = Waiting(cells, speeds, lambda cell: (cell.n_samples, cell.epochs, *data_key(cell)))
 
     def __len__(self) -> int:
         """Number of cells that wait."""
-        return sum(map(len, self._kinds.values()))
+        return len(self._waiting)
 
-    def longest(self) -> list[Cell]:
-        """One cell of each kind, the longest first."""
-        return sorted((cells[0] for cells in self._kinds.values()), key=self._speeds.seconds, reverse=True)
+    def longest(self) -> Iterator[Cell]:
+        """One cell of each kind, the longest first; ends when cells are taken."""
+        return (cells[0] for cells in self._waiting.longest())
 
     def take(self, like: Cell, shares: int = 1, wished: int | None = None) -> tuple[Cell, ...]:
         """Remove a group of cells of the kind of `like`, at most its share where others take of them, too.
 
         As many as are wished, whatever the time; by default as many as take about the time of a group.
         """
-        kind = (*shape_of(like), like.n_samples, like.epochs, *data_key(like))
-        waiting = self._kinds[kind]
         if wished is None:
             known = self._speeds.known(like)
             wished = int(self._group_seconds / max(self._speeds.seconds(like), 1e-9)) if known else 1
-        count = max(1, min(wished, -(-len(waiting) // shares)))
-        cells = tuple(waiting.popleft() for _ in range(count))
-        if not waiting:
-            del self._kinds[kind]
-        return cells
+        return self._waiting.take(like, max(1, min(wished, -(-len(self._waiting.like(like)) // shares))))
 
 
 class Scheduler:

@@ -90,7 +90,18 @@ class Store:
         return "" if self._lock is None else self._lock.holder
 
     def finished(self, keep: Keep | None = None) -> set[str]:
-        """Hashes of the cells whose runs are there, completed or diverged, with the arrays that are asked for."""
+        """Find the cells whose runs are there, completed or diverged.
+
+        Parameters
+        ----------
+        keep : Keep, optional
+            Only those that have these arrays, too.
+
+        Returns
+        -------
+        set of str
+            Their hashes.
+        """
         query = "SELECT cell FROM runs WHERE status != 'failed'"
         wanted = [HISTORY[0]] * (keep is not None and keep.history) + [PARAMETERS] * (
             keep is not None and keep.parameters
@@ -101,19 +112,36 @@ class Store:
             return {cell for (cell,) in self._connection.execute(query, wanted)}
 
     def kept(self) -> dict[str, Keep]:
-        """Which arrays are there, by the hashes of the cells that have any."""
+        """Find out which arrays are there.
+
+        Returns
+        -------
+        dict of str to Keep
+            By the hash of the cell; without those that have none.
+        """
         query = "SELECT cell, MAX(name = ?), MAX(name = ?) FROM arrays GROUP BY cell"
         with self._reading():
             found = self._connection.execute(query, (HISTORY[0], PARAMETERS))
             return {cell: Keep(bool(history), bool(parameters)) for cell, history, parameters in found}
 
     def failed(self) -> dict[str, str]:
-        """The errors of the cells whose runs failed, by hash."""
+        """Find the cells whose runs failed.
+
+        Returns
+        -------
+        dict of str to str
+            Their errors, by the hash of the cell.
+        """
         with self._reading():
             return dict(self._connection.execute("SELECT cell, error FROM runs WHERE status = 'failed'"))
 
     def add(self, outcomes: Iterable[Outcome]) -> list[Outcome]:
         """Store runs, all in one transaction; one that is there is replaced, but no result by a failure.
+
+        Parameters
+        ----------
+        outcomes : iterable of Outcome
+            Of different cells.
 
         Returns
         -------
@@ -159,20 +187,43 @@ class Store:
             pass
 
     def rows(self, columns: Sequence[str]) -> list[tuple[Any, ...]]:
-        """These columns of all runs, in the order of their hashes."""
+        """Read some columns of all runs.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            Names of columns.
+
+        Returns
+        -------
+        list of tuple
+            A row a run, in the order of the hashes.
+        """
         with self._reading():
             query = f"SELECT {', '.join(columns)} FROM runs ORDER BY cell"  # noqa: S608 - our own column names
             return self._connection.execute(query).fetchall()
 
     def own_data(self) -> dict[str, str]:
-        """The SHA-256 of the data of each cell that has own ones, by the hash of the cell."""
+        """Find the cells with own data.
+
+        Returns
+        -------
+        dict of str to str
+            The SHA-256 of the data, by the hash of the cell.
+        """
         with self._reading():
             query = "SELECT cell, content FROM runs WHERE target = ?"
             found = self._connection.execute(query, (OWN_TARGET,))
             return {cell: json.loads(content)["data"] for cell, content in found}
 
     def data_files(self) -> dict[str, str]:
-        """Where own data were when a run of theirs was stored last: paths, by the SHA-256 of the data."""
+        """Find out where own data were when a run of theirs was stored last.
+
+        Returns
+        -------
+        dict of str to str
+            Paths, by the SHA-256 of the data.
+        """
         with self._reading():
             query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'data_files'"
             if self._connection.execute(query).fetchone() is None:
@@ -180,7 +231,18 @@ class Store:
             return dict(self._connection.execute("SELECT sha256, path FROM data_files"))
 
     def arrays(self, cell: str) -> dict[str, Array]:
-        """The arrays that are kept of a cell, by name; empty where none is."""
+        """Read the arrays that are kept of a cell.
+
+        Parameters
+        ----------
+        cell : str
+            Its hash.
+
+        Returns
+        -------
+        dict of str to ndarray
+            By name: those of `Fit.history`, and "parameters", the best ones as a flat vector; empty where none is kept.
+        """
         with self._reading():
             stored = self._connection.execute("SELECT name, dtype, shape, data FROM arrays WHERE cell = ?", (cell,))
             return {name: _rows.unpacked(*packed) for name, *packed in stored}
@@ -247,10 +309,13 @@ class Store:
             yield
             self._connection.execute("COMMIT")
             self._sync()
-        except sqlite3.Error as error:
+        except BaseException as error:
+            # Also on Ctrl-C: the next transaction could not begin in this one.
             with contextlib.suppress(sqlite3.Error):
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
+            if not isinstance(error, sqlite3.Error):
+                raise
             raise StoreError(
                 f"cannot write to {str(self.path)!r}: {error}; the runs that were stored before are intact"
             ) from None

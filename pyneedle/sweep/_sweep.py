@@ -115,6 +115,16 @@ class Sweep:
     def from_cells(cls, cells: Iterable[Cell]) -> "Self":
         """The sweep of these cells, each once.
 
+        Parameters
+        ----------
+        cells : iterable of Cell
+            In any order, which the sweep keeps.
+
+        Returns
+        -------
+        Sweep
+            Of the cells without their repetitions.
+
         Raises
         ------
         TypeError
@@ -135,6 +145,16 @@ class Sweep:
         list, or a range { from = 4, to = 60, step = 4 } with both ends, spans a grid. A penalty is "none", "l1:1e-8"
         and the like, or { kind = "l1", strength = [1e-7, 1e-8] }. Paths of own data are relative to the file's folder.
 
+        Parameters
+        ----------
+        path : path-like
+            The file.
+
+        Returns
+        -------
+        Sweep
+            Of all its grids, in their order.
+
         Raises
         ------
         OSError
@@ -150,7 +170,13 @@ class Sweep:
         return cls._from_grids(_toml.read_grids(text, name, Path(path).parent), name)
 
     def to_toml(self) -> str:
-        """The text of a TOML file that `from_toml` reads as this sweep."""
+        """Write the sweep as `from_toml` reads it.
+
+        Returns
+        -------
+        str
+            The text of a TOML file.
+        """
         return _toml.write_grids(self._grids)
 
     def run(
@@ -237,6 +263,11 @@ class Sweep:
             The store; without one, or where there is none, all cells are to be done.
         threads, history, parameters
             As for `run`.
+
+        Returns
+        -------
+        Estimate
+            Of time and memory.
 
         Raises
         ------

@@ -90,8 +90,13 @@ def _spread(key: str, value: Any) -> Any:
     for end in ("from", "to"):
         if end not in value:
             raise ValueError(f"{key} must have both ends as in {{ from = 4, to = 60, step = 4 }}, got no {end!r}")
+    for part in ("from", "to", "step"):
+        if isinstance(value.get(part), float):
+            raise TypeError(f"{key}'s {part} must be an integer, as ranges are of integers, got {value[part]!r}")
     first = _checks.integer(f"{key}'s from", value["from"], minimum=0)
     last = _checks.integer(f"{key}'s to", value["to"], minimum=0)
+    if first > last:
+        raise ValueError(f"{key}'s from must not be above its to, got {first} and {last}")
     return list(range(first, last + 1, _checks.integer(f"{key}'s step", value.get("step", 1))))
 
 

@@ -32,15 +32,16 @@ def library(request, monkeypatch, cuda):
 
 @pytest.fixture
 def any_library(monkeypatch, cuda):
-    """Arrays on the GPU, of the first library that there is."""
+    """Arrays on the GPU, of the first library that there is, or of the one that PYNEEDLE_TEST_ARRAYS names."""
+    names = gpu.chosen(os.environ.get("PYNEEDLE_TEST_ARRAYS", ""))
     if MADE_UP:
-        return gpu.made_up_library("cupy", monkeypatch)
-    for name in gpu.LIBRARIES:
+        return gpu.made_up_library(names[0], monkeypatch)
+    for name in names:
         try:
             return gpu.library(name)
         except pytest.skip.Exception:
             continue
-    pytest.skip(f"needs one of {', '.join(gpu.LIBRARIES)}")
+    pytest.skip(f"needs one of {', '.join(names)}")
 
 
 @pytest.fixture

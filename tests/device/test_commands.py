@@ -1,10 +1,12 @@
 """The command line with --device cuda, with a GPU that is this processor underneath."""
 
 import json
+import sys
 from dataclasses import replace
 
 import pytest
 from support import fake_cuda
+from support.fake_cuda import GIGABYTE
 from typer.testing import CliRunner
 
 from pyneedle import _device, experiments
@@ -53,6 +55,43 @@ def test_doctor(cuda):
     for word in ("runtime 13.0", "GPU 0 (chosen)", "Fake H100, sm_90, 70.0 of 80.0 GB free", "cuBLAS", "LCN, GPU"):
         assert word in result.stdout
     assert "FAILED" not in result.stdout
+
+
+def test_doctor_checks_thread_blocks(monkeypatch):
+    fake_cuda.install(monkeypatch)
+    assert "sums, scans and barriers are right" in run("doctor").stdout
+    fake_cuda.install(monkeypatch, faults=["total, 32 threads, shared memory", "any, 64 threads, global memory"])
+    result = run("doctor")
+    assert result.exit_code == 1
+    assert "FAILED: total, 32 threads, shared memory; any, 64" in " ".join(result.stdout.split())  # the table wraps
+    assert result.stdout.index("FAILED: total") < result.stdout.index("kernels against the reference")
+
+
+def test_doctor_with_other_gpus(monkeypatch):
+    others = [
+        fake_cuda.Info(GIGABYTE, 1, "Small A100", (8, 0)),
+        RuntimeError("CUDA error while choosing the device: busy"),
+    ]
+    fake_cuda.install(monkeypatch, others=others)
+    result = run("doctor")
+    assert result.exit_code == 0
+    for line in (
+        "GPU 1 ",
+        "Small A100, sm_80, 1.0 of 80.0 GB free",
+        "GPU 2 ",
+        "error: CUDA error while choosing the device",
+    ):
+        assert line in result.stdout
+
+
+def test_doctor_where_the_chosen_gpu_is_busy(cuda, monkeypatch):
+    def busy(index):
+        raise MemoryError("CUDA error while choosing the device: out of memory")
+
+    monkeypatch.setattr(sys.modules["pyneedle._cuda"], "device", busy)
+    result = run("doctor")
+    assert result.exit_code == 1
+    assert "error: CUDA error while choosing the device: out of memory" in result.stdout
 
 
 def test_doctor_finds_a_wrong_kernel(monkeypatch):
@@ -142,12 +181,27 @@ def test_reproduce_on_the_gpu(cuda, tmp_path):
     assert sum(count for count, _ in cuda.trained) == len(frame)
 
 
+def test_a_finished_reproduction_is_drawn_again_without_the_gpu(tmp_path):
+    protocol = replace(
+        experiments.EXPERIMENTS["fig5a"].protocols["quick"], d=(2, 3), gn_d=None, n_samples=(200,), epochs=2, alpha=3
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        fake_cuda.install(patch)
+        first = experiments.reproduce("fig5a", protocol, tmp_path, progress=False, device="cuda")
+    with pytest.MonkeyPatch.context() as patch:
+        fake_cuda.without_cuda(patch)
+        store = tmp_path / experiments.STORE_NAME
+        again = experiments.reproduce("fig5a", protocol, tmp_path / "again", store, progress=False, device="cuda")
+    assert again.fits == first.fits
+
+
 def test_reproduce_estimates_and_refuses_without_a_gpu(monkeypatch, tmp_path):
     fake_cuda.without_cuda(monkeypatch)
     for more in ([], ["--dry-run"]):
         result = run("reproduce", "fig3a", "--device", "cuda", "--out", tmp_path / "out", *more)
         assert result.exit_code == 1
         assert "device 'cuda' is not available" in result.stderr
+        assert not (tmp_path / "out").exists()
 
 
 def test_continued_trainings_stay_on_their_device(cuda, tmp_path):

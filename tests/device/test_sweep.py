@@ -123,9 +123,7 @@ def test_a_checkpoint_of_another_gpu_is_not_used(cuda, tmp_path, monkeypatch):
     checkpoints = pn.sweep._checkpoint.Checkpoints(tmp_path / "a.sqlite", 1.0)
     assert checkpoints.save(cell, fit.state)
     assert checkpoints.load(cell) is not None
-    monkeypatch.setattr(fake_cuda.Info, "name", "Another GPU")
-    monkeypatch.setattr(fake_cuda.FakeCuda, "devices", lambda self: [fake_cuda.Info(GIGABYTE, name="Another GPU")])
-    fake_cuda.install(monkeypatch)
+    fake_cuda.install(monkeypatch, name="Another GPU")
     with pytest.warns(RuntimeWarning, match="is not used"):
         assert checkpoints.load(cell) is None
 

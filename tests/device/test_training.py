@@ -43,6 +43,13 @@ def test_the_record_of_a_run(cuda):
     assert fit.test_mse > 0.0
 
 
+def test_no_other_gpu_is_asked(cuda):
+    """A context costs hundreds of megabytes, and another program may have that GPU for itself."""
+    cuda.others.append(RuntimeError("busy"))
+    pn.train(NET, DS, device="cuda", **SHORT)
+    assert set(cuda.devices_asked) == {_device.INDEX}
+
+
 def test_saved_and_loaded_where_there_is_no_gpu(cuda, monkeypatch, tmp_path):
     fit = pn.train(NET, DS, device="cuda", **SHORT)
     fit.save(tmp_path / "fit.npz")

@@ -182,14 +182,47 @@ def test_published_file(tmp_path):
     assert len(overlay.select("LN", "square", "none", ())) == 0
 
 
+def test_a_published_file_with_spaces_and_gaps(tmp_path):
+    path = tmp_path / "others.csv"
+    path.write_text(
+        "arch, target, penalty, strength, d, n_samples, train_mse, validation_mse, test_mse\n"
+        "LN, square, none, , 4, 1e3, , nan, 3e-3 \n"
+    )
+    rows = experiments.read_overlay(path).select("LN", "square", "none", ())
+    assert rows[["strength", "d", "n_samples", "test_mse"]].to_numpy().tolist() == [[0.0, 4.0, 1000.0, 3e-3]]
+    assert (rows["d"].dtype, rows["n_samples"].dtype) == (np.int64, np.int64)
+    assert rows[["train_mse", "validation_mse"]].isna().all(axis=None)
+
+
+HEADING = "arch,target,penalty,strength,d,n_samples,train_mse,validation_mse,test_mse\n"
+GOOD = "GN,square,none,0,4,9,1,1,1\n"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "published must be a CSV file, got 'others.csv'"),
         ("arch,d\nGN,4\n", "published must have the columns arch, .* without target, penalty"),
+        (HEADING, "published must have rows, got 'others.csv' with none"),
         (
-            "arch,target,penalty,strength,d,n_samples,train_mse,validation_mse,test_mse\nGN,square,none,0,4,9,a,1,1\n",
-            "published must have numbers in column train_mse",
+            HEADING + "GN,square,none,0,4,9,a,1,1\n",
+            "published must have numbers in column train_mse, got 'a' in row 1 of",
+        ),
+        (
+            HEADING + GOOD + "gn,square,none,0,4,9,1,1,1\n",
+            "one of 'GN', 'LCN', 'LN' in column arch, got 'gn' in row 2 of",
+        ),
+        (HEADING + "GN,square,L1,0,4,9,1,1,1\n", "one of 'none', 'l1', .* in column penalty, got 'L1' in row 1 of"),
+        (HEADING + "GN,square,none,-1,4,9,1,1,1\n", "that are not negative in column strength, got '-1' in row 1"),
+        (HEADING + "GN,square,none,0,0,9,1,1,1\n", "whole numbers of at least 1 in column d, got '0' in row 1"),
+        (HEADING + "GN,square,none,0,4.5,9,1,1,1\n", "whole numbers of at least 1 in column d, got '4.5' in row 1"),
+        (HEADING + "GN,square,none,0,4,,1,1,1\n", "whole numbers of at least 1 in column n_samples, got '' in row 1"),
+        (HEADING + "GN,square,none,0,4,inf,1,1,1\n", "of at least 1 in column n_samples, got 'inf' in row 1"),
+        (HEADING + "GN,square,none,0,4,9,1,1,-2\n", "positive numbers, or NaN, in column test_mse, got '-2' in row 1"),
+        (HEADING + "GN,square,none,0,4,9,0,1,1\n", "positive numbers, or NaN, in column train_mse, got '0' in row 1"),
+        (
+            HEADING + "GN,square,none,0,4,9,1,1,inf\n",
+            "positive numbers, or NaN, in column test_mse, got 'inf' in row 1",
         ),
     ],
 )

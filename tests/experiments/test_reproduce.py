@@ -64,6 +64,16 @@ def test_every_experiment(name, store, tmp_path):
     assert name in console.export_text()
 
 
+def test_names_are_printed_as_they_are(store, tmp_path, others):
+    folder, published = tmp_path / "out [v2] :d:", others.rename(tmp_path / "[b]x.csv")
+    result = reproduce("fig5b", AGAINST_D, folder, store, published=published, progress=False)
+    console = Console(width=120, record=True)
+    experiments.print_result(result, console)
+    text = console.export_text()
+    assert f"wrote {folder / 'fig5b-custom.png'}" in text
+    assert "The rows of [b]x.csv are not shown" in text
+
+
 def test_fits_are_those_of_the_frame(store, tmp_path):
     result = reproduce("fig3a", AGAINST_D, tmp_path, store, progress=False)
     rows = result.frame[result.frame["network"] == "LN"]
@@ -176,6 +186,13 @@ def test_published_rows_stand_beside(store, tmp_path, others):
     assert line.published == pytest.approx(0.5)
 
 
+def test_published_rows_of_another_figure(store, tmp_path, others):
+    others.write_text(others.read_text().replace("square", "cosine"))
+    result = reproduce("fig3a", AGAINST_D, tmp_path, store, published=others, progress=False)
+    assert "No rows of others.csv belong to this figure." in result.notes
+    assert not any("others.csv" in line.source for line in result.comparisons)
+
+
 @pytest.mark.parametrize("name", ["fig4", "fig5b", "fig9b", "rates", "haystack"])
 def test_published_rows_that_are_not_shown(name, store, tmp_path, others):
     """Neither another abscissa nor another ordinate has a place for them: the result says so."""
@@ -219,8 +236,6 @@ def test_command_lists_and_refuses(tmp_path):
     known = ", ".join(["all", "list", *experiments.names()])
     assert bad.stderr == f"Error: unknown experiment 'fig99'; known are {known}\n"
     assert run("fig3a", "--preset", "fast").exit_code == 2
-    missing = run("fig5a", "--out", tmp_path, "--published", tmp_path / "none.csv")
-    assert missing.exit_code == 1
 
 
 def test_command_runs_and_prints(tmp_path, monkeypatch):
@@ -239,21 +254,41 @@ def test_command_runs_and_prints(tmp_path, monkeypatch):
     assert (quiet.exit_code, quiet.output) == (0, "")
 
 
+def test_remarks_of_an_estimate_name_their_experiment(tmp_path, monkeypatch):
+    names = ["haystack", "fig5a", "fig8", "fig4"]
+    for name in names:
+        monkeypatch.setitem(experiments.EXPERIMENTS[name].protocols, "quick", TINY[name])
+    monkeypatch.setattr(experiments, "running_order", lambda: names)
+    dry = run("all", "--dry-run", "--out", tmp_path)
+    assert dry.exit_code == 0, dry.output
+    remarks = [(name, experiments.EXPERIMENTS[name].remark) for name in names]
+    wanted = [f"{name}: {remark}" for name, remark in remarks if remark]
+    assert len(wanted) == 3
+    assert dry.stdout.splitlines()[-3:] == wanted
+
+
 @pytest.mark.parametrize(
     ("options", "message", "status"),
     [
         (["--device", "cuda"], "Error: nothing was run: device 'cuda' is not available: this build", 1),
         (["--executor", "ray"], 'Error: nothing was run: executor "ray" needs Ray: pip install', 1),
         (["--threads", "0"], "Error: --threads must be at least 1, got 0", 2),
-        (["--published", "none.csv"], "Error: nothing was run: No such file", 1),
+        (["--published", "none.csv"], "Error: --published: cannot read 'none.csv': No such file", 1),
+        (["--published", "."], "Error: --published: cannot read '.': Is a directory", 1),
+        (["--published", "not-csv"], "Error: --published must have the columns arch, target,", 2),
+        (["--store", "none/runs.sqlite"], "Error: nothing was run: cannot make 'none/runs.sqlite': its folder", 1),
+        (["--store", "not-csv"], "Error: nothing was run: 'not-csv' is not a store of pyneedle", 1),
     ],
 )
-def test_all_says_once_what_would_end_each(options, message, status, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["fig5a", "all"])
+def test_what_would_end_it_is_said_once_and_nothing_made(name, options, message, status, tmp_path, monkeypatch):
     without_cuda(monkeypatch)
     monkeypatch.setitem(sys.modules, "ray", None)
-    result = run("all", "--out", tmp_path / "out", *options)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "not-csv").write_text("something else\n" * 20)
+    result = run(name, "--out", tmp_path / "out", *options)
     assert result.exit_code == status
-    assert result.stderr.startswith(message)
+    assert result.stderr.startswith(message if name == "all" else message.replace("nothing was run", "fig5a failed"))
     assert result.output.count("\n") == 1
     assert not (tmp_path / "out").exists()
 

@@ -187,26 +187,28 @@ void for_random(Check check) {
 }
 
 // Each unit of layer 2 zigzags through 0 between all hinges: far more breakpoints than usual.
+inline Case zigzag(std::int64_t width, bool shared, std::int64_t rows, Draws& draws) {
+  Case c = random_case(network(3, width, shared), rows, draws, 0.0);
+  const pn::ParameterLayout layout = pn::parameter_layout(c.shape);
+  const auto n = static_cast<double>(width);
+  for (std::int64_t u = 0; u < c.shape.units(); ++u) {
+    const auto j = static_cast<double>(u % width);
+    c.tensor(layout.w1)[u] = 1.0;
+    c.tensor(layout.b1)[u] = 1.0 - 2.0 * j / n;
+    c.tensor(layout.b2)[u] = -1.0 / n;
+    for (std::int64_t i = 0; i < width; ++i) {
+      c.tensor(layout.w2)[u * width + i] = (i % 2 == 0 ? 1.0 : -1.0) * (i == 0 ? 1.0 : 2.0) * (1.0 + 0.01 * j);
+    }
+  }
+  c.what = "zigzag";
+  return c;
+}
+
 template <class Check>
 void for_many_breakpoints(Check check) {
   Draws draws(3);
   for (const bool shared : {true, false}) {
-    for (const std::int64_t width : {5, 32, 64}) {
-      Case c = random_case(network(3, width, shared), 700, draws, 0.0);
-      const pn::ParameterLayout layout = pn::parameter_layout(c.shape);
-      const auto n = static_cast<double>(width);
-      for (std::int64_t u = 0; u < c.shape.units(); ++u) {
-        const auto j = static_cast<double>(u % width);
-        c.tensor(layout.w1)[u] = 1.0;
-        c.tensor(layout.b1)[u] = 1.0 - 2.0 * j / n;
-        c.tensor(layout.b2)[u] = -1.0 / n;
-        for (std::int64_t i = 0; i < width; ++i) {
-          c.tensor(layout.w2)[u * width + i] = (i % 2 == 0 ? 1.0 : -1.0) * (i == 0 ? 1.0 : 2.0) * (1.0 + 0.01 * j);
-        }
-      }
-      c.what = "zigzag";
-      check(c);
-    }
+    for (const std::int64_t width : {5, 32, 64}) check(zigzag(width, shared, 700, draws));
   }
 }
 

@@ -131,7 +131,8 @@ void orders_are_the_shufflers() {
     for (const int threads : {1, 3, 32, 256}) {
       for (const std::uint32_t epoch : {0u, 7u}) {
         shuffler.draw(123456789012345ull, epoch, expected.data());
-        std::vector<std::uint64_t> items(n), scratch(n);
+        const auto count = static_cast<std::size_t>(pn::cuda::Stretches::of(rows, threads).items());
+        std::vector<std::uint64_t> items(count), scratch(count);
         std::vector<std::uint32_t> counts(static_cast<std::size_t>(pn::cuda::kDigits * threads));
         pn::cuda::draw_order(HostTeam(threads, epoch == 7), 123456789012345ull, epoch, rows, items.data(),
                              scratch.data(), counts.data(), got.data());

@@ -81,7 +81,7 @@ Trained train_by_launches(const Training<T>& t, const AdamSettings& adam, const 
   Memory storage;
   const auto memory = storage.cut([&](Carver& carver) { return DenseRunMemory<T>::of(shape, carver); });
   HostLauncher launcher;
-  DenseRun<T, HostLauncher> run(shape, penalty,
+  DenseRun<T, HostLauncher> run(shape, adam, penalty,
                                 {t.train_x.data(), t.train_y.data(), t.validation_x.data(), t.validation_y.data()},
                                 memory, launcher);
   const std::size_t size = t.initial.size();
@@ -94,8 +94,11 @@ Trained train_by_launches(const Training<T>& t, const AdamSettings& adam, const 
     for (std::int64_t s = 0; s < shape.steps(); ++s) {
       memory.scalars[s] = adam_step<T>(adam, epoch * shape.steps() + s + 1);
     }
+    *memory.may_rest = idle_rows_may_rest(adam, epoch * shape.steps() + 1) ? 1 : 0;
     run.begin_epoch();
-    for (std::int64_t first = 0; first < rows; first += batch) run.step(std::min(batch, rows - first));
+    const EpochGraphs graphs = EpochGraphs::of(rows, batch, 3);
+    for (std::int64_t l = 0; l < graphs.launches; ++l) run.steps(graphs.steps, 0);
+    run.steps(graphs.last_steps, graphs.last_rows);
     run.evaluate();
     trained.epochs.push_back(*memory.result);
   }
@@ -170,6 +173,26 @@ void test_orders() {
   }
 }
 
+// Every row once; no graph of more than `most` whole batches, and no more graphs than that takes.
+void test_graphs() {
+  for (const std::int64_t rows : {1, 7, 8, 9, 63, 64, 65, 640, 64000}) {
+    for (const std::int64_t batch : {1, 2, 7, 64, 800}) {
+      if (batch > rows) continue;
+      for (const std::int64_t most : {1, 3, 16, 64}) {
+        const EpochGraphs g = EpochGraphs::of(rows, batch, most);
+        CHECK_EQ((g.launches * g.steps + g.last_steps) * batch + g.last_rows, rows);
+        CHECK(g.launches >= 0 && g.last_rows >= 0 && g.last_rows < batch);
+        CHECK(g.steps <= most && g.last_steps <= g.steps && g.last_steps >= 1);
+        CHECK_EQ(g.launches + 1, (rows / batch + most - 1) / most);
+      }
+    }
+  }
+  const EpochGraphs paper = EpochGraphs::of(64000, 800, 16);
+  CHECK_EQ(paper.launches, 4);
+  CHECK_EQ(paper.steps, 16);
+  CHECK_EQ(paper.last_steps, 16);
+}
+
 void test_trainings() {
   AdamSettings decaying;
   decaying.decay = 0.03;
@@ -222,6 +245,122 @@ void test_adam(const NetworkShape& shape, const Penalty& penalty) {
   CHECK(largest_difference(v, want_v) < 1e-9);
 }
 
+// c, e and q of widths that end within and at the ends of tiles, and of both kinds of tiles; run backwards, bit by bit
+// the same.
+void test_path_vectors() {
+  const std::int64_t large = PathTiles::kLarge + 1;
+  for (const std::int64_t width : std::vector<std::int64_t>{1, 8, 31, 32, 33, 255, 257, 545, large}) {
+    const std::int64_t groups = width == 33 ? 3 : 1;
+    const NetworkShape shape{groups * 37, 37, width, false, 2, Activation::relu};
+    const ParameterLayout layout = parameter_layout(shape);
+    const std::vector<float> flat = draws<float>(1, layout.size, 1.0);
+    const Tensors<const float> p = tensors_at(flat.data(), tensor_offsets(layout));
+    const std::size_t units = static_cast<std::size_t>(groups * width);
+    std::vector<double> c(units), e(units), q(units);
+    for (std::int64_t k = 0; k < groups * width; ++k) {
+      for (std::int64_t i = 0; i < 37; ++i) c[static_cast<std::size_t>(k)] += std::abs(double{p.w1[k * 37 + i]});
+    }
+    for (std::int64_t k = 0; k < groups * width; ++k) {
+      for (std::int64_t j = 0; j < width; ++j) {
+        const double size = std::abs(double{p.w2[k * width + j]});
+        const std::size_t in = static_cast<std::size_t>(k / width * width + j);
+        e[in] += std::abs(double{p.w3[k]}) * size;
+        q[static_cast<std::size_t>(k)] += size * c[in];
+      }
+    }
+    std::vector<double> bits[2];
+    for (const bool backward : {false, true}) {
+      Memory storage;
+      const PathMemory memory =
+          storage.cut([&](Carver& carver) { return PathMemory::of(UnitShape::of(shape), carver); });
+      HostLauncher launcher(backward);
+      AdamPass<float, HostLauncher>(shape, {PenaltyKind::path_norm, 1e-3}, memory).prepare(launcher, p);
+      const auto check = [&](const double* got, const std::vector<double>& want) {
+        const double largest = *std::max_element(want.begin(), want.end());
+        CHECK(largest_difference(got, want) <= 1e-13 * largest);
+        bits[backward].insert(bits[backward].end(), got, got + units);
+      };
+      check(memory.vectors.c, c);
+      check(memory.vectors.e, e);
+      check(memory.vectors.q, q);
+    }
+    // Where a thread's terms are taken backwards, their sum is another; e's are taken by rows.
+    CHECK(std::equal(bits[0].begin(), bits[0].begin() + static_cast<std::ptrdiff_t>(2 * units), bits[1].begin()));
+  }
+}
+
+// Steps of Adam along which the units of layer 2 change classes, with rows of W2 that may rest or without.
+struct Stepped {
+  std::vector<float> p, m, v;
+  std::vector<std::int32_t> rest;  // before the last epoch's end
+};
+
+Stepped step_with_classes(bool may_rest, std::int64_t epochs, std::int64_t steps) {
+  const NetworkShape shape{3, 3, 21, false, 2, Activation::relu};  // 3 blocks of rows, the last one short
+  const ParameterLayout layout = parameter_layout(shape);
+  const std::size_t width = 21, size = static_cast<std::size_t>(layout.size);
+  Stepped r{draws<float>(1, layout.size, 0.5), std::vector<float>(size), std::vector<float>(size),
+            std::vector<std::int32_t>(width)};
+  const AdamArrays<float> arrays{tensors_at(r.p.data(), tensor_offsets(layout)),
+                                 tensors_at(r.m.data(), tensor_offsets(layout)),
+                                 tensors_at(r.v.data(), tensor_offsets(layout))};
+  const AdamSettings settings;
+  std::vector<AdamStep<float>> table(static_cast<std::size_t>(steps));
+  Cursor cursor;
+  std::int32_t may = 0;
+  std::vector<std::int32_t> rest(width);
+  RestingRows resting;
+  if (may_rest) resting = {rest.data(), &may, settings.beta1, settings.beta2};
+  HostLauncher launcher(true);
+  const AdamPass<float, HostLauncher> pass(shape, {}, {}, resting);
+  std::vector<std::int32_t> slot(width);
+  for (std::int64_t epoch = 0; epoch < epochs; ++epoch) {
+    cursor = {};
+    may = idle_rows_may_rest(settings, epoch * steps + 1) ? 1 : 0;
+    for (std::int64_t s = 0; s < steps; ++s) {
+      table[static_cast<std::size_t>(s)] = adam_step<float>(settings, epoch * steps + s + 1);
+    }
+    for (std::int64_t s = 0; s < steps; ++s) {
+      const std::int64_t t = epoch * steps + s;
+      const auto seed = static_cast<std::uint64_t>(t);
+      const std::vector<float> gradient = draws<float>(seed + 100, layout.size, 1e-3), w3 = draws<float>(7, 21, 1.0),
+                               on = draws<float>(seed + 5000, 21, 1e-3), panel = draws<float>(seed, 21 * 21, 1e-3);
+      for (std::size_t k = 0; k < width; ++k) {
+        const bool woken = t == 700 || t == 701;
+        const bool dead = k % 4 == 3 || (k % 4 == 1 && t >= 20) || (k % 4 == 2 && t >= 20 && !woken);
+        slot[k] = dead ? kDead : k % 4 == 2 ? kOn : static_cast<std::int32_t>(k);
+      }
+      const HiddenGradient<float> hidden{nullptr, slot.data(), w3.data(), on.data(), panel.data(), shape.width};
+      pass.step(launcher, arrays, tensors_at(gradient.data(), tensor_offsets(layout)), hidden,
+                {{}, table.data(), &cursor});
+      launcher.launch(AdvanceCursor{&cursor, 1});
+    }
+    r.rest = rest;
+    pass.settle(launcher, arrays, &cursor);
+    CHECK(std::all_of(rest.begin(), rest.end(), [](std::int32_t since) { return since == 0; }));
+  }
+  return r;
+}
+
+// Resting changes nothing but the rounding of moments: not a bit of parameters that were not woken.
+void test_resting_rows() {
+  for (const std::int64_t steps : {10, 90, 900}) {
+    const Stepped plain = step_with_classes(false, 900 / steps, steps),
+                  rested = step_with_classes(true, 900 / steps, steps);
+    // Rows may not rest in an epoch that begins with the first step. Others all do but those that stay mixed; those
+    // that are woken, in the middle of an epoch or at its beginning, do so again.
+    for (std::size_t k = 0; k < 21; ++k) CHECK_EQ(rested.rest[k] != 0, steps != 900 && k % 4 != 0);
+    const std::size_t w2 = static_cast<std::size_t>(parameter_layout({3, 3, 21, false, 2, Activation::relu}).w2.offset);
+    for (std::size_t i = 0; i < plain.p.size(); ++i) {
+      const bool woken = i >= w2 && i < w2 + 21 * 21 && (i - w2) / 21 % 4 == 2;
+      if (!woken) CHECK_EQ(rested.p[i], plain.p[i]);
+      CHECK(std::abs(rested.p[i] - plain.p[i]) <= 1e-5f);
+      CHECK(std::abs(rested.m[i] - plain.m[i]) <= 1e-5f * std::abs(plain.m[i]) + 1e-30f);
+      CHECK(std::abs(rested.v[i] - plain.v[i]) <= 1e-4f * plain.v[i] + 1e-30f);
+    }
+  }
+}
+
 // Value and gradient of a penalty, and the path norm.
 void test_penalty(const NetworkShape& shape, const Penalty& penalty) {
   const ParameterLayout layout = parameter_layout(shape);
@@ -263,7 +402,10 @@ void test_every_network() {
 
 int main() {
   test_every_network();
+  test_path_vectors();
+  test_resting_rows();
   test_orders();
+  test_graphs();
   test_trainings();
   return test::report();
 }

@@ -109,13 +109,14 @@ void launch(bool threads, int blocks, Body body) {
 
 void draw_orders(bool threads, Ensemble& e) {
   const std::int64_t rows = e.s.rows;
-  std::vector<std::uint64_t> items(static_cast<std::size_t>(kMembers * 2 * rows));
+  const std::int64_t count = std::max(pn::cuda::Stretches::of(rows, kThreads).items(), rows);
+  std::vector<std::uint64_t> items(static_cast<std::size_t>(kMembers * 2 * count));
   std::vector<std::uint32_t> counts(static_cast<std::size_t>(kMembers * pn::cuda::kDigits * kThreads));
   launch(threads, kMembers, [&](const auto& team, int block) {
     const pn::cuda::Turn& turn = e.turns[block];
     const pn::cuda::Member<double>& member = e.members[turn.member];
-    std::uint64_t* const own = items.data() + turn.member * 2 * rows;
-    pn::cuda::draw_order(team, member.seed, turn.epoch, rows, own, own + rows,
+    std::uint64_t* const own = items.data() + turn.member * 2 * count;
+    pn::cuda::draw_order(team, member.seed, turn.epoch, rows, own, own + count,
                          counts.data() + turn.member * pn::cuda::kDigits * kThreads, member.order);
   });
 }

@@ -97,6 +97,26 @@ void points_on_breakpoints() {
   CHECK(run<float>("auto", c, Isa::scalar, 1).gradient == std::vector<float>(c.p.size(), 0.0f));
 }
 
+// Threads take turns with the one room for tables that are larger than usual: chunks of rows, or blocks.
+void threads_with_many_breakpoints(bool shared) {
+  Draws draws(9);
+  const Case c = zigzag(40, shared, 12000, draws);
+  const Answer<double> alone = run<double>("auto", c, pn::cpu::active_level(), 1);
+  const Answer<double> direct = run<double>("direct", c, pn::cpu::active_level(), 1);
+  check_below(gradient_error(c.shape, alone.gradient, direct.gradient), 1e-10,
+              describe<double>(c, pn::cpu::active_level()));
+  for (const int threads : {2, 5}) {
+    const Answer<double> got = run<double>("auto", c, pn::cpu::active_level(), threads);
+    CHECK_EQ(got.loss, alone.loss);
+    CHECK(got.gradient == alone.gradient);
+    CHECK(got.f == alone.f);
+    for (std::size_t layer = 0; layer < 2; ++layer) {
+      CHECK_EQ(got.units[layer].dead, alone.units[layer].dead);
+      CHECK_EQ(got.units[layer].on, alone.units[layer].on);
+    }
+  }
+}
+
 // No crash, no read out of range; a loss that says so where a parameter is NaN or infinite.
 template <class T>
 void broken_numbers(Isa isa) {
@@ -168,6 +188,28 @@ void attached_data(Isa isa, bool shared) {
   }
 }
 
+// Data sets that begin at one address, the shorter one with a narrower range: hinges between the two ranges count as
+// breakpoints for either, whichever is attached first.
+template <class T>
+void attached_at_one_address(Isa isa, bool shared) {
+  Draws draws(8);
+  const NetworkShape shape = network(4, 13, shared);
+  Case all = random_case(shape, 90, draws, 0.3);
+  for (std::size_t i = 0; i < 20 * 4; ++i) all.x[i] *= 0.01;
+  const std::vector<T> p = cast<T>(all.p), x = cast<T>(all.x), y = cast<T>(all.y);
+  const Answer<double> expected = truth<T>(all);
+  pn::cpu::ThreadPool pool(1);
+  for (const bool longer_first : {true, false}) {
+    const auto kernel = pn::cpu::make_kernel<T>("piecewise_linear", shape, isa, pool, 90);
+    kernel->attach(x.data(), longer_first ? 90 : 20);
+    kernel->attach(x.data(), longer_first ? 20 : 90);
+    std::vector<T> gradient(p.size());
+    const double loss = kernel->loss_and_gradient(p.data(), {x.data(), y.data(), nullptr, 90, 4}, gradient.data());
+    check_below(std::abs(loss / expected.loss - 1.0), kTolerance<T>, "one address, loss");
+    check_below(gradient_error(shape, gradient, expected.gradient), kTolerance<T>, "one address, gradient");
+  }
+}
+
 // Gradients along a training by the kernel itself, on the square target.
 template <class T>
 void trained_networks(const NetworkShape& shape, Isa isa, const std::vector<std::int64_t>& stops) {
@@ -209,6 +251,7 @@ int main(int argc, char** argv) {
   for_random(check_everywhere);
   points_on_breakpoints();
   for_many_breakpoints(check_everywhere);
+  for (const bool shared : {true, false}) threads_with_many_breakpoints(shared);
   for_special(check_everywhere);
   for (const Isa isa : pn::cpu::supported_levels()) {
     broken_numbers<float>(isa);
@@ -216,6 +259,8 @@ int main(int argc, char** argv) {
     for (const bool shared : {true, false}) {
       attached_data<float>(isa, shared);
       attached_data<double>(isa, shared);
+      attached_at_one_address<float>(isa, shared);
+      attached_at_one_address<double>(isa, shared);
       std::vector<std::int64_t> stops{0, 1, 10, 1000, 3000};
       if (full) stops.push_back(50000);
       trained_networks<float>(network(4, 50, shared), isa, stops);

@@ -32,7 +32,11 @@ class FakeCuda:
     """What the module computes with, and what it was asked."""
 
     missing: str = ""
+    name: str = "Fake H100"
     free_bytes: int = 70 * GIGABYTE
+    others: list[Info | Exception] = field(default_factory=list)  # GPUs beside the one that trains
+    devices_asked: list[int] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)  # of its thread blocks
     bytes_each: int = 0
     bytes_of_data: int = 0
     most_jobs: int = 10**9  # more raise MemoryError, as where another program takes memory
@@ -50,8 +54,21 @@ class FakeCuda:
     def unavailable(self):
         return self.missing
 
-    def devices(self):
-        return [Info(self.free_bytes)]
+    def device_count(self):
+        return 1 + len(self.others)
+
+    def device(self, index):
+        self.devices_asked.append(index)
+        if index == 0:
+            return Info(self.free_bytes, name=self.name)
+        other = self.others[index - 1]
+        if isinstance(other, Exception):
+            raise other
+        return other
+
+    def team_faults(self, device):
+        assert device == 0
+        return self.faults
 
     def load_cublas(self, path):
         self.cublas.append(path)

@@ -11,7 +11,7 @@ import pytest
 
 from support import fake_cuda
 
-LIBRARIES = ("cupy", "torch")
+LIBRARIES = ("torch", "cupy")  # best first
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,13 @@ class Library:
     def get(self, values):
         """The same numbers in NumPy's arrays."""
         return {key: self._get(v) for key, v in values.items()} if isinstance(values, dict) else self._get(values)
+
+
+def chosen(name):
+    """The libraries to try: all of them, or the one of that name."""
+    if name and name not in LIBRARIES:
+        raise ValueError(f"PYNEEDLE_TEST_ARRAYS must be one of {', '.join(LIBRARIES)}, got {name!r}")
+    return (name,) if name else LIBRARIES
 
 
 def library(name):

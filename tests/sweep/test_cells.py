@@ -208,7 +208,17 @@ BAD_FILES = {
     "some.toml: d has an unknown key 'stop'": 'network = "LN"\nd = { from = 1, stop = 5 }\n',
     "some.toml: d must have both ends as in { from = 4": 'network = "LN"\nd = { from = 1 }\n',
     "some.toml: d's step must be at least 1": 'network = "LN"\nd = { from = 1, to = 5, step = 0 }\n',
-    "some.toml: d must have at least one value": 'network = "LN"\nd = { from = 5, to = 1 }\n',
+    "some.toml: d's from must not be above its to, got 8 and 4": 'network = "LN"\nd = { from = 8, to = 4 }\n',
+    "some.toml: d must have at least one value": 'network = "LN"\nd = []\n',
+    "some.toml: learning_rate's from must be an integer, as ranges are of integers, got 0.1": (
+        'network = "LN"\nd = 2\nlearning_rate = { from = 0.1, to = 0.3 }\n'
+    ),
+    "some.toml: penalty's kind must be one of 'none', 'l1', 'l2', 'path-norm', got ['l1']": (
+        'network = "LN"\nd = 2\npenalty = { kind = ["l1"], strength = 1 }\n'
+    ),
+    "some.toml: penalty's strength must be a number or a list of them, as ranges are of integers, got {'from': 1": (
+        'network = "LN"\nd = 2\npenalty = { kind = "l1", strength = { from = 1, to = 2 } }\n'
+    ),
     "some.toml: grid must be one or more [[grid]] tables": 'network = "LN"\nd = 2\ngrid = 3\n',
     "some.toml: unknown key 'optimizer'": 'network = "LN"\nd = 2\noptimizer = "adam"\n',
     "some.toml: unknown key 'runs'": '[runs]\nnetwork = "LN"\n',

@@ -1,7 +1,10 @@
 """`pyneedle sweep`, `pyneedle results`, `pyneedle plot`."""
 
+import contextlib
 import re
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -14,7 +17,7 @@ from typer.testing import CliRunner
 
 import pyneedle as pn
 from pyneedle.cli import app
-from pyneedle.sweep import _segments, _work, read_results
+from pyneedle.sweep import Cell, _estimate, _segments, _work, read_results
 from pyneedle.sweep._checkpoint import Checkpoints
 
 FILE = """
@@ -110,6 +113,24 @@ def test_an_estimate_is_near_the_time_taken(tmp_path):
     assert seconds / 20 < estimate.seconds < 20 * seconds
 
 
+def test_an_estimate_counts_data_and_what_a_run_takes_beside_its_steps(monkeypatch):
+    train, draw = _estimate.train_ensemble, Cell.make_dataset
+
+    def slowly(function):
+        def slow(*args, **more):
+            time.sleep(0.1)
+            return function(*args, **more)
+
+        return slow
+
+    monkeypatch.setattr(_estimate, "train_ensemble", slowly(train))
+    assert tiny(repeat=range(20)).estimate(threads=4).seconds >= 2.0  # the interpreter does it for one at a time
+    monkeypatch.setattr(_estimate, "train_ensemble", train)
+    monkeypatch.setattr(Cell, "make_dataset", slowly(draw))
+    assert tiny(data_seed=range(40)).estimate(threads=2).seconds >= 2.0
+    assert tiny(repeat=range(40)).estimate(threads=2).seconds < 2.0  # on the same data
+
+
 BAD = {
     "some.toml: unknown key 'netwrok'; did you mean 'network'?": ("netwrok = 1\n", [], 2),
     "some.toml: d must be at least 1, got 0": ('network = "LN"\nd = 0\n', [], 2),
@@ -129,6 +150,16 @@ def test_bad_sweeps(message, file):
     assert result.exit_code == status
     assert message in re.sub(r"\x1b\[[0-9;]*m", "", result.stderr)
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_a_level_that_can_not_be(options, file, monkeypatch):
+    monkeypatch.setenv("PYNEEDLE_ISA", "avx3")
+    result = run("sweep", file, *options)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: PYNEEDLE_ISA ")
+    assert result.stderr.count("\n") == 1
+    assert list(file.parent.iterdir()) == [file]
 
 
 def test_a_sweep_that_is_not_there(tmp_path):
@@ -159,6 +190,17 @@ def test_failing_for_further_arrays_fails(file, monkeypatch):
     assert "LN, d=2, repeat 0: failed when it was trained again for arrays" in result.stderr
     assert "12 of 12 runs failed" in result.stderr
     assert run("sweep", file).exit_code == 0
+
+
+def test_a_warning_is_one_sentence(tmp_path):
+    (tmp_path / "some.toml").write_text('network = "LN"\nd = 2\nalpha = 4\nn_samples = 100\nepochs = 2\n')
+    (cell,) = pn.Sweep.from_toml(tmp_path / "some.toml").cells
+    checkpoint = Checkpoints(tmp_path / "some.sqlite", 60.0).path(cell)
+    checkpoint.write_bytes(b"notes")
+    command = [sys.executable, "-m", "pyneedle", "sweep", "some.toml", "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+    reason = "it is not a checkpoint of pyneedle; the run starts anew"
+    assert done.stderr == f"Warning: the checkpoint {str(checkpoint)!r} is not used: {reason}\n"
 
 
 def test_a_device_that_is_not_there(file, monkeypatch):
@@ -215,12 +257,70 @@ def test_a_pipe_cuts_nothing_off(store, file):
     assert f"{best:.4g}" in run("results", store).stdout
 
 
+def test_results_are_aligned(store):
+    """Text begins below its heading, numbers end below theirs."""
+    heading, _, *rows = [line for line in run("results", store).stdout.splitlines() if line.strip()][:-1]
+    assert len(rows) == 25
+    names = {match[0]: match.span() for match in re.finditer(r"\S+", heading)}
+    for line in rows:
+        cells = [match.span() for match in re.finditer(r"\S+", line)]
+        assert len(cells) == len(names)
+        for (name, (start, end)), (first, last) in zip(names.items(), cells, strict=True):
+            if name in ("network", "penalty", "status"):
+                assert first == start, name
+            else:
+                assert last == end, name
+
+
 def test_results_without_pyarrow(store, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     result = run("results", store, "--parquet", tmp_path / "a.parquet")
     assert result.exit_code == 1
     assert 'pip install "pyneedle[parquet]"' in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--csv", "--parquet"])
+@pytest.mark.parametrize("name", ["runs.sqlite", "link.csv", "other.db"])
+def test_results_never_replace_a_database(option, name, store, tmp_path):
+    kept = tmp_path / "runs.sqlite"
+    shutil.copy(store, kept)
+    (tmp_path / "link.csv").symlink_to(kept)
+    with contextlib.closing(sqlite3.connect(tmp_path / "other.db")) as other:
+        other.execute("CREATE TABLE notes (text)")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    result = run("results", kept, option, tmp_path / name)
+    assert result.exit_code == 1
+    message = f"{option}: cannot write {str(tmp_path / name)!r}: it is a SQLite database, and was left as it is"
+    assert result.stderr == f"Error: {message}\n"
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_plot_never_replaces_its_store(store, tmp_path):
+    kept = tmp_path / "runs.png"
+    shutil.copy(store, kept)
+    result = run("plot", kept, "--x", "d")
+    assert result.exit_code == 1
+    assert "it is a SQLite database, and was left as it is" in result.stderr
+    assert kept.read_bytes() == store.read_bytes()
+
+
+def test_nothing_is_written_where_one_file_can_not_be(store, tmp_path):
+    for options in (["--csv", tmp_path], ["--csv", tmp_path / "a.csv", "--parquet", tmp_path / "no" / "a.parquet"]):
+        result = run("results", store, *options)
+        assert result.exit_code == 1
+        assert re.search(
+            r"Error: --\w+: cannot write '.*': (it is a directory|No such file or directory)\n", result.stderr
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_no_store(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for command in (["results", "."], ["plot", ".", "--x", "d"]):
+        result = run(*command)
+        assert result.exit_code == 1
+        assert "Is a directory" in result.stderr
 
 
 @pytest.mark.parametrize("command", [["results"], ["plot", "--x", "d"]])

@@ -82,7 +82,7 @@ BAD_FILES = {
     "x must hold real numbers, got dtype complex128": lambda path: write(path, X + 1j, Y),
     "y must hold real numbers, got dtype bool": lambda path: write(path, X, Y > 0),
     "y must hold real numbers, got dtype <U": lambda path: write(path, X, Y.astype(str)),
-    "x can't be read: Object arrays cannot be loaded": lambda path: write(path, X.astype(object), Y),
+    "x can't be read: it holds Python objects": lambda path: write(path, X.astype(object), Y),
     "x must be finite, got nan at index [3, 1]": lambda path: write(path, with_value(X, (3, 1), np.nan), Y),
     "y must be finite, got -inf at index [5]": lambda path: write(path, X, with_value(Y, 5, -np.inf)),
     "the number of rows of x must be at least 5": lambda path: write(path, X[:4], Y[:4]),

@@ -1,5 +1,6 @@
 """Sweeps that are killed, interrupted, or hold runs that fail."""
 
+import contextlib
 import random
 import signal
 import subprocess
@@ -12,8 +13,8 @@ import pytest
 from support.fake_cuda import without_cuda
 from support.sweeps import same_results, tiny
 
-import pyneedle as pn
 from pyneedle.sweep import Store, StoreError, _segments, _work, read_results
+from pyneedle.sweep._outcome import Outcome
 
 # A program that says when it begins; its first argument is the store.
 PROGRAM = """
@@ -25,8 +26,7 @@ sweep.run(sys.argv[1], threads=2)
 """
 
 
-def start(path, epochs, repeats):
-    code = PROGRAM.format(epochs=epochs, repeats=repeats)
+def start(path, code):
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(path)],
         stdout=subprocess.PIPE,
@@ -43,40 +43,93 @@ def end(process):
     return process.communicate(timeout=60)[1][-2000:]
 
 
+# A hundred runs of some 40 ms, and two of a second or two. It says when a run goes on from a checkpoint.
+LONG = """
+import sys
+import pyneedle as pn
+from pyneedle.sweep import _segments
+from pyneedle.sweep._checkpoint import Checkpoints
+
+def load(self, cell):
+    state = found(self, cell)
+    if state is not None:
+        print("resumed at epoch", state.epochs, file=sys.stderr, flush=True)
+    return state
+
+found, Checkpoints.load = Checkpoints.load, load
+_segments._SAVING_SHARE = float("inf")
+short = pn.Sweep(network="LN", d=[3, 4], alpha=10, n_samples=1000, epochs=400, repeat=range(50))
+long = pn.Sweep(network="GN", d=4, alpha=10, n_samples=2000, epochs=1200, learning_rate=0.001, repeat=range(2))
+print("begin", flush=True)
+(short + long).run(sys.argv[1], threads=3, checkpoint_seconds={seconds})
+"""
+ALL = 102
+
+
+def stored(path):
+    """How many runs are in the store; 0 where there is none yet."""
+    if not path.exists():
+        return 0
+    with Store(path) as store:
+        return len(store.finished())
+
+
+def checkpoints(folder):
+    """The checkpoints there, each with the time that it was written."""
+    found = {}
+    for file in folder.glob("*.checkpoint"):
+        with contextlib.suppress(FileNotFoundError):  # stored meanwhile
+            found[file.name] = file.stat().st_mtime_ns
+    return found
+
+
 @pytest.mark.slow
 def test_killed_until_it_is_finished(tmp_path):
-    """SIGKILL at random moments loses no finished run, and leaves what an undisturbed sweep leaves."""
+    """SIGKILL loses no finished run and no checkpoint, and leaves what an undisturbed sweep leaves.
+
+    When it comes depends on what the sweep has done since the last one, so that it falls into the sweep's work, and
+    the sweep gets on, however fast the machine is.
+    """
     path = tmp_path / "a.sqlite"
     chance = random.Random(1)
-    kills, counts, patience = 0, [0], 1.0
-    while True:
-        process = start(path, epochs=40, repeats=8)
+    counts, errors = [0], ""
+    for kill in range(6):
+        before, goal = checkpoints(tmp_path), counts[-1] + chance.randint(1, 8)
+        process = start(path, LONG.format(seconds=0.2))
         try:
-            code = process.wait(timeout=chance.uniform(0.05, patience))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            kills += 1
-        else:
-            assert code == 0, end(process)
-            break
+            while process.poll() is None and stored(path) < goal:
+                if kill % 2 == 0 and checkpoints(tmp_path).items() - before.items():
+                    break
+                time.sleep(0.02)
+            time.sleep(chance.uniform(0.0, 0.05))
         finally:
-            process.communicate()
-        if path.exists():
-            counts.append(len(read_results(path)))
-            # On a machine too busy to finish a run in a second, the kills come later and later.
-            patience = 1.2 * patience if counts[-1] == counts[-2] else 1.0
-        assert kills < 60, "no progress"
+            process.kill()
+            errors += process.communicate()[1]
+        counts.append(stored(path))
+        if counts[-1] > ALL - 20:
+            break
     assert counts == sorted(counts)
-    assert kills >= 1
-    settings = {"network": ["LN", "LCN"], "d": [3, 4], "alpha": 10, "n_samples": 1000, "epochs": 40}
-    undisturbed = pn.Sweep(**settings, repeat=range(8)).run(tmp_path / "b.sqlite")
-    assert same_results(read_results(path), undisturbed)
+    assert sum(0 < count < ALL for count in counts) >= 3, errors
+    process = start(path, LONG.format(seconds=0.2))
+    errors += process.communicate(timeout=200)[1]
+    assert process.returncode == 0, errors
+    assert "resumed at epoch" in errors
+    undisturbed = start(tmp_path / "b.sqlite", LONG.format(seconds="float('inf')"))
+    assert "resumed" not in undisturbed.communicate(timeout=200)[1]
+    results = [read_results(tmp_path / name) for name in ("a.sqlite", "b.sqlite")]
+    assert len(results[0]) == ALL
+    assert same_results(*results)
+    for cell in results[0]["cell"]:
+        with Store(path) as killed, Store(tmp_path / "b.sqlite") as whole:
+            arrays = killed.arrays(cell), whole.arrays(cell)
+        assert arrays[0].keys() == arrays[1].keys()
+        assert all(np.array_equal(arrays[0][name], arrays[1][name]) for name in arrays[0])
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.sqlite", "b.sqlite"]
 
 
 def test_two_drivers_on_one_store(tmp_path):
     path = tmp_path / "a.sqlite"
-    process = start(path, epochs=100_000, repeats=4)
+    process = start(path, PROGRAM.format(epochs=100_000, repeats=4))
     try:
         limit = time.monotonic() + 30
         while not (tmp_path / "a.sqlite.lock").exists() and time.monotonic() < limit:
@@ -93,7 +146,7 @@ def test_two_drivers_on_one_store(tmp_path):
 def test_interrupted_by_the_keyboard(number, tmp_path):
     path = tmp_path / "a.sqlite"
     tiny(repeat=range(3)).run(path)
-    process = start(path, epochs=1_000_000, repeats=4)
+    process = start(path, PROGRAM.format(epochs=1_000_000, repeats=4))
     time.sleep(1.0)
     began = time.monotonic()
     process.send_signal(number)
@@ -118,6 +171,45 @@ def test_interrupted_in_this_process(tmp_path):
     assert threading.active_count() == before
     assert len(read_results(path)) == 3
     assert len(tiny(repeat=range(4)).run(path)) == 4
+
+
+@contextlib.contextmanager
+def interrupted_writing(store):
+    """A transaction of a store that Ctrl-C comes into."""
+    with WRITING(store):
+        signal.raise_signal(signal.SIGINT)
+        yield
+
+
+WRITING = Store._writing
+
+
+def test_interrupted_while_it_stores(tmp_path, monkeypatch):
+    """Runs that were finished are stored, and are not trained again; the interrupt comes after."""
+    path = tmp_path / "a.sqlite"
+    sweep = tiny(repeat=range(40))
+    monkeypatch.setattr(Store, "_writing", interrupted_writing)
+    stored = []
+    add = Store.add
+    monkeypatch.setattr(Store, "add", lambda self, outcomes: stored.extend(outcomes) or add(self, outcomes))
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run(path, threads=1)
+    monkeypatch.undo()
+    assert 0 < len(read_results(path)) == len(stored)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert same_results(sweep.run(path), sweep.run(tmp_path / "b.sqlite"))
+
+
+def test_an_interrupted_transaction_leaves_nothing(tmp_path, monkeypatch):
+    cells = tiny(repeat=range(2)).cells
+    with Store(tmp_path / "a.sqlite", write=True) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "_writing", interrupted_writing)
+            with pytest.raises(KeyboardInterrupt):
+                store.add([Outcome(cells[0], "completed")])
+        assert store.finished() == set()
+        store.add([Outcome(cells[1], "completed")])
+        assert store.finished() == {cells[1].id}
 
 
 @pytest.fixture

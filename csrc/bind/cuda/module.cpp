@@ -7,6 +7,7 @@
 #include "bind/cuda/functions.hpp"
 #include "bind/cuda/training.hpp"
 #include "cuda/device/device.hpp"
+#include "cuda/device/team_faults.hpp"
 #include "cuda/engine.hpp"
 
 namespace pn::bind {
@@ -22,7 +23,9 @@ void define_devices(py::module_& m) {
       .def_readonly("free_bytes", &cuda::DeviceInfo::free_bytes);
   m.def("runtime_version", &cuda::runtime_version);
   m.def("unavailable", &cuda::unavailable);
-  m.def("devices", &cuda::devices);
+  m.def("device_count", &cuda::device_count);
+  m.def("device", &cuda::device, py::arg("index"));
+  m.def("team_faults", &cuda::team_faults, py::arg("device"), py::call_guard<py::gil_scoped_release>());
   m.def("synchronize", &cuda::synchronize, py::arg("device"), py::arg("stream"),
         py::call_guard<py::gil_scoped_release>());
 }

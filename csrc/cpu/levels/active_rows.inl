@@ -74,31 +74,45 @@ void active_sum_rows(const View<T>& h, const std::int32_t* index, const T* facto
   for (int i = 0; i < held; ++i) add_rows<1, T>(rows + i, factors + i, h.columns, sum);
 }
 
+// Whole numbers, as many as a vector of T has lanes.
+template <class T>
+struct LevelsOf {
+  typedef std::int32_t type __attribute__((vector_size(kLanes<T> * sizeof(std::int32_t))));
+};
+template <class T>
+using Levels = typename LevelsOf<T>::type;
+
+// Fills q: (stride,) with levels(c), those of columns [c, c + lanes), which fit a Byte. They are narrowed by the
+// kScreenStride, in loops that compilers make vectors of.
+template <class T, class Byte, class Quantize>
+inline __attribute__((always_inline)) void quantize(std::int64_t stride, Byte* __restrict q, Quantize levels) {
+  for (std::int64_t first = 0; first < stride; first += kScreenStride) {
+    std::int32_t wide[kScreenStride];
+    for (int c = 0; c < kScreenStride; c += kLanes<T>) {
+      const Levels<T> some = levels(first + c);
+      __builtin_memcpy(wide + c, &some, sizeof some);
+    }
+    for (int c = 0; c < kScreenStride; ++c) q[first + c] = static_cast<Byte>(wide[c]);
+  }
+}
+
 template <class T>
 void active_quantize_units(const View<T>& h, const T* inverse_scale, std::int64_t stride, std::uint8_t* q, T* norm,
                            T* rounding) {
-  constexpr int n = kLanes<T>;
-  const T* __restrict inverse = inverse_scale;
+  const Vec<T> most = broadcast(T(kUnitLevels));
   for (std::int64_t r = 0; r < h.rows; ++r) {
-    const T* __restrict row = h.data + r * h.stride;
-    std::uint8_t* __restrict out = q + r * stride;
-    T norm2[n] = {}, rounding2[n] = {};
-    by_lanes<T>(h.columns, [&](std::int64_t c, int lane) __attribute__((always_inline)) {
-      const T value = row[c] * inverse[c], most = T(kUnitLevels);
-      const auto level = static_cast<std::int32_t>((value < most ? value : most) + T(0.5));
-      const T whole = static_cast<T>(level), rest = value - whole;
-      out[c] = static_cast<std::uint8_t>(level);
-      norm2[lane] += whole * whole;
-      rounding2[lane] += rest * rest;
+    const T* row = h.data + r * h.stride;
+    Vec<T> norm2{}, rounding2{};
+    quantize<T>(stride, q + r * stride, [&](std::int64_t c) __attribute__((always_inline)) {
+      const Vec<T> value = load_up_to(row + c, h.columns - c) * load_up_to(inverse_scale + c, h.columns - c);
+      const auto levels = __builtin_convertvector((value < most ? value : most) + T(0.5), Levels<T>);
+      const Vec<T> whole = __builtin_convertvector(levels, Vec<T>), rest = value - whole;
+      norm2 += whole * whole;
+      rounding2 += rest * rest;
+      return levels;
     });
-    for (std::int64_t c = h.columns; c < stride; ++c) out[c] = 0;
-    T sum = T(0), rest = T(0);
-    for (int lane = 0; lane < n; ++lane) {
-      sum += norm2[lane];
-      rest += rounding2[lane];
-    }
-    norm[r] = root(sum);
-    rounding[r] = root(rest);
+    norm[r] = root(lane_sum<T>(norm2));
+    rounding[r] = root(lane_sum<T>(rounding2));
   }
 }
 
@@ -125,24 +139,20 @@ RowBound<T> active_bound_row(std::int64_t columns, const T* __restrict w, const 
   b.unit = most / T(kWeightLevels);
   if (q == nullptr) return b;
   const T inverse = most > T(0) ? T(kWeightLevels) / most : T(0);
-  T norm2[n] = {}, rounding2[n] = {};  // in units of t, so that no square underflows
-  by_lanes<T>(columns, [&](std::int64_t j, int lane) __attribute__((always_inline)) {
-    const T value = w[j] * scale[j] * inverse;
-    const T rounded = value + (value < T(0) ? T(-0.5) : T(0.5));
+  Vec<T> norm2{}, rounding2{};  // in units of t, so that no square underflows
+  quantize<T>(stride, q, [&](std::int64_t j) __attribute__((always_inline)) {
+    const Vec<T> value = load_up_to(w + j, columns - j) * load_up_to(scale + j, columns - j) * inverse;
+    const Vec<T> rounded = value + (value < T(0) ? broadcast(T(-0.5)) : broadcast(T(0.5)));
     // What no level can hold, NaN above all, shows in the rest.
-    const auto level = static_cast<std::int32_t>(rounded > T(-128) && rounded < T(128) ? rounded : T(0));
-    const T rest = value - static_cast<T>(level);
-    q[j] = static_cast<std::int8_t>(level);
-    norm2[lane] += value * value;
-    rounding2[lane] += rest * rest;
+    const auto fits = (rounded > T(-128)) & (rounded < T(128));
+    const auto levels = __builtin_convertvector(fits ? rounded : Vec<T>{}, Levels<T>);
+    const Vec<T> rest = value - __builtin_convertvector(levels, Vec<T>);
+    norm2 += value * value;
+    rounding2 += rest * rest;
+    return levels;
   });
-  for (std::int64_t j = columns; j < stride; ++j) q[j] = 0;
-  for (int lane = 0; lane < n; ++lane) {
-    b.norm += norm2[lane];
-    b.rounding += rounding2[lane];
-  }
-  b.norm = b.unit * root(b.norm);
-  b.rounding = b.unit * root(b.rounding);
+  b.norm = b.unit * root(lane_sum<T>(norm2));
+  b.rounding = b.unit * root(lane_sum<T>(rounding2));
   return b;
 }
 

@@ -19,6 +19,9 @@
 #include "cpu/levels/dense_rows.inl"
 #include "cpu/levels/masked_product.inl"
 #include "cpu/levels/piecewise_linear.inl"
+#if defined(__AVX2__)
+#include "cpu/levels/screen.inl"
+#endif
 
 #define PN_JOIN_(a, b) a##b
 #define PN_JOIN(a, b) PN_JOIN_(a, b)

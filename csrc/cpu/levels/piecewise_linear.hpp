@@ -71,11 +71,12 @@ struct BuildScratch {
   std::int32_t* pass_end;  // (width,) of the hinges at one place
   // Each layer-2 preactivation is a sum over the units that are on or rise, from the left, and over those that fall,
   // from the right, so that nothing is ever subtracted. Row r of the latter has the r rightmost ones.
-  double* fall_sum;              // (width + 1, 2 kWalkUnits) slopes and intercepts
-  double* line_sum;              // (width + 1, 2, lanes) of the block's function at the left end of each interval
-  double* w3;                    // (padded,)
-  ZeroCrossing* crossing;        // (width (width + 1),)
-  std::int32_t* crossing_order;  // the same
+  double* fall_sum;                // (width + 1, 2 kWalkUnits) slopes and intercepts
+  double* line_sum;                // (width + 1, 2, lanes) of the block's function at the left end of each interval
+  double* w3;                      // (padded,)
+  std::int64_t crossing_capacity;  // with room for a vector of them beyond the last
+  ZeroCrossing* crossing;          // (crossing capacity,)
+  std::int32_t* crossing_order;    // the same
   std::int32_t *crossing_first, *crossing_next;  // (width + 2,) by interval
   std::int32_t* last_range;                      // (width,)
   std::uint8_t* positive;                        // (padded,) units that are on at the right end

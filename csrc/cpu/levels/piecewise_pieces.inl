@@ -324,6 +324,10 @@ class PieceBuilder {
 
   __attribute__((noinline)) void add_crossings(std::int64_t pass, std::int64_t k, unsigned changes, const Lines& lines,
                                                Ends ends) {
+    if (crossings_ + kDoubles > s_.crossing_capacity) {
+      fits_ = false;
+      return;
+    }
     for (; changes != 0; changes &= changes - 1) {
       const int lane = __builtin_ctz(changes);
       const double slope = lines.slope[lane], intercept = lines.intercept[lane];

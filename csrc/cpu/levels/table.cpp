@@ -19,13 +19,24 @@ const Table<T>& table(Isa isa) {
   return table_scalar<T>();
 }
 
+const ScreenFunctions& screen_avx2();
+const ScreenFunctions& screen_avx512();
 const ScreenFunctions& screen_avx512vnni();
 
-const ScreenFunctions* screen_functions(Isa isa) {
+bool has_vnni() {
 #if defined(PYNEEDLE_X86_LEVELS)
-  if (isa == Isa::avx512 && __builtin_cpu_supports("avx512vnni")) return &screen_avx512vnni();
+  return __builtin_cpu_supports("avx512vnni");
+#else
+  return false;
 #endif
-  (void)isa;
+}
+
+const ScreenFunctions* screen_functions(Isa isa, bool vnni) {
+#if defined(PYNEEDLE_X86_LEVELS)
+  if (isa == Isa::avx512) return vnni ? &screen_avx512vnni() : &screen_avx512();
+  if (isa == Isa::avx2) return &screen_avx2();
+#endif
+  (void)isa, (void)vnni;
   return nullptr;
 }
 

@@ -25,7 +25,10 @@ struct Table {
 template <class T>
 const Table<T>& table(Isa isa);
 
-// Null where the level or the processor has none.
-const ScreenFunctions* screen_functions(Isa isa);
+// Whether the processor has AVX512-VNNI.
+bool has_vnni();
+
+// Null where the level has none. With `vnni` those of AVX512-VNNI where the level is AVX-512; all find the same.
+const ScreenFunctions* screen_functions(Isa isa, bool vnni = has_vnni());
 
 }  // namespace pn::cpu

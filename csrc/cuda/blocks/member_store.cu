@@ -8,13 +8,15 @@ namespace {
 
 constexpr int kOrderThreads = 512, kRangeThreads = 256;
 constexpr double kMost = 1.7976931348623157e308;
-constexpr std::int64_t kCountsSize = static_cast<std::int64_t>(kDigits) * kOrderThreads;
+
+std::int64_t order_items(std::int64_t rows) { return Stretches::of(rows, kOrderThreads).items(); }
 
 // Of the members that take part: those that do not shuffle keep their rows in order.
 template <class T>
 __global__ void __launch_bounds__(kOrderThreads)
-    draw_orders(const Member<T>* members, const Turn* turns, std::uint64_t* items, std::uint32_t* counts) {
+    draw_orders(const Member<T>* members, const Turn* turns, std::uint64_t* items) {
   __shared__ double scratch[DeviceTeam::kScratch];
+  __shared__ std::uint32_t counts[kDigits * kOrderThreads];
   const DeviceTeam team(scratch);
   const Turn turn = turns[blockIdx.x];
   const Member<T>& member = members[turn.member];
@@ -23,8 +25,9 @@ __global__ void __launch_bounds__(kOrderThreads)
     team.for_each(rows, [&](std::int64_t i) { member.order[i] = static_cast<std::uint32_t>(i); });
     return;
   }
-  std::uint64_t* const own = items + turn.member * 2 * rows;
-  draw_order(team, member.seed, turn.epoch, rows, own, own + rows, counts + turn.member * kCountsSize, member.order);
+  const std::int64_t count = Stretches::of(rows, kOrderThreads).items();
+  std::uint64_t* const own = items + turn.member * 2 * count;
+  draw_order(team, member.seed, turn.epoch, rows, own, own + count, counts, member.order);
 }
 
 // One block a group of columns. Exact, whatever the order.
@@ -76,8 +79,7 @@ MemberStore<T>::MemberStore(const EnsembleSettings& settings, const std::vector<
   members_ = DeviceBuffer<Member<T>>(count);
   arrays_ = DeviceBuffer<T>(count * 4 * parameters_);
   orders_ = DeviceBuffer<std::uint32_t>(count * settings.train_rows);
-  items_ = DeviceBuffer<std::uint64_t>(count * 2 * settings.train_rows);
-  counts_ = DeviceBuffer<std::uint32_t>(count * kCountsSize);
+  items_ = DeviceBuffer<std::uint64_t>(count * 2 * order_items(settings.train_rows));
   turns_ = DeviceBuffer<Turn>(count);
   turn_count_ = DeviceBuffer<std::int32_t>(1);
   reports_ = DeviceBuffer<EpochReport>(count);
@@ -138,8 +140,8 @@ void MemberStore<T>::begin_epoch(const std::vector<MemberEpoch>& epochs) {
   host_turn_count_[0] = static_cast<std::int32_t>(count);
   turns_.upload(host_turns_.data(), 0, count, stream_);
   turn_count_.upload(host_turn_count_.data(), 0, 1, stream_);
-  draw_orders<T><<<static_cast<unsigned>(count), kOrderThreads, 0, stream_>>>(members_.data(), turns_.data(),
-                                                                              items_.data(), counts_.data());
+  draw_orders<T>
+      <<<static_cast<unsigned>(count), kOrderThreads, 0, stream_>>>(members_.data(), turns_.data(), items_.data());
   check(cudaGetLastError(), "launching the shuffling");
 }
 
@@ -181,7 +183,8 @@ void MemberStore<T>::copy_out(std::int64_t member, MemberArray array, T* out) {
 template <class T>
 RunBytes MemberStore<T>::bytes(const EnsembleSettings& s) {
   const std::int64_t item = sizeof(T), rows = s.train_rows + s.validation_rows;
-  const std::int64_t member = 4 * item * parameter_layout(s.shape).size + s.train_rows * (4 + 16) + 4 * kCountsSize +
+  const std::int64_t member = 4 * item * parameter_layout(s.shape).size + 4 * s.train_rows +
+                              16 * order_items(s.train_rows) +
                               static_cast<std::int64_t>(sizeof(Member<T>) + sizeof(Turn) + sizeof(EpochReport));
   return {member, item * rows * (s.shape.inputs + 1)};
 }

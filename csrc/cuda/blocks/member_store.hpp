@@ -52,8 +52,7 @@ class MemberStore {
   // By host pointers and number of rows: the first rows of a larger array are another data set.
   std::map<std::tuple<const T*, const T*, std::int64_t>, DeviceRows<T>> known_;
   DeviceBuffer<std::uint32_t> orders_;  // (members, train_rows)
-  DeviceBuffer<std::uint64_t> items_;   // (members, 2, train_rows)
-  DeviceBuffer<std::uint32_t> counts_;
+  DeviceBuffer<std::uint64_t> items_;   // (members, 2, items of an order)
   DeviceBuffer<Turn> turns_;
   DeviceBuffer<std::int32_t> turn_count_;
   DeviceBuffer<EpochReport> reports_;

@@ -21,17 +21,19 @@ PenaltyFactors<T> penalty_factors(const NetworkShape& shape, const Penalty& pena
   return factors;
 }
 
-// Memory of the path norm: its vectors, and e in parts.
+// Memory of the path norm: its vectors, and e and q in parts.
 struct PathMemory {
   PathNormVectors vectors;
-  double* partial_e = nullptr;
+  PathParts parts;
 
   static PathMemory of(const UnitShape& shape, Carver& carver) {
     PathMemory memory;
     PathNormVectors& v = memory.vectors;
     for (double** vector : {&v.c, &v.e, &v.q, &v.old_c, &v.old_w3}) *vector = carver.take<double>(shape.units());
     if (shape.two_layers) {
-      memory.partial_e = carver.take<double>(shape.groups * hidden_chunks(shape.width) * shape.width);
+      const PathTiles tiles = PathTiles::of(shape.width);
+      memory.parts.e = carver.take<double>(shape.groups * tiles.down * shape.width);
+      memory.parts.q = carver.take<double>(shape.groups * tiles.across * shape.width);
     }
     return memory;
   }
@@ -45,16 +47,16 @@ struct AdamArrays {
 template <class T, class Launcher>
 class AdamPass {
  public:
-  // memory: of this shape under a path norm, else empty.
-  AdamPass(const NetworkShape& shape, const Penalty& penalty, const PathMemory& memory)
+  // memory: of this shape under a path norm, else empty. rest: for dense networks without a penalty.
+  AdamPass(const NetworkShape& shape, const Penalty& penalty, const PathMemory& memory, const RestingRows& rest = {})
       : shape_(UnitShape::of(shape)), with_path_(penalty.kind == PenaltyKind::path_norm),
-        factors_(penalty_factors<T>(shape, penalty)), memory_(memory) {}
+        factors_(penalty_factors<T>(shape, penalty)), memory_(memory), rest_(rest) {}
 
   // Reads the parameters for the path norm's vectors. To be called before the first step and whenever somebody else has
   // changed the parameters.
   void prepare(Launcher& launcher, const Tensors<const T>& p) const {
     if (!with_path_) return;
-    launcher.launch(Elements<PathUnits<T>>{{shape_, p, memory_.vectors}, shape_.units()});
+    launcher.launch(PathUnits<T>{shape_, p, memory_.vectors});
     if (!shape_.two_layers) return;
     // Without moments the pass changes nothing.
     PathHidden<T> pass = path_hidden(p.w3);
@@ -68,7 +70,7 @@ class AdamPass {
             const HiddenGradient<T>& hidden, const StepScalars<T>& scalars) const {
     if (shape_.two_layers && !with_path_) {
       // Before w3 changes, which may be a factor of this gradient.
-      launcher.launch(AdamHidden<T>{shape_, arrays.p.w2, arrays.m.w2, arrays.v.w2, hidden, scalars, factors_});
+      launcher.launch(AdamHidden<T>{shape_, arrays.p.w2, arrays.m.w2, arrays.v.w2, hidden, scalars, factors_, rest_});
     }
     launcher.launch(
         AdamUnits<T>{shape_, arrays.p, arrays.m, arrays.v, gradient, scalars, factors_, memory_.vectors, with_path_});
@@ -83,18 +85,25 @@ class AdamPass {
     join(launcher);
   }
 
+  // After the last step of an epoch: gives rows at rest the moments that they have by now.
+  void settle(Launcher& launcher, const AdamArrays<T>& arrays, const Cursor* cursor) const {
+    if (rest_.since == nullptr) return;
+    launcher.launch(SettleRows<T>{shape_.width, arrays.m.w2, arrays.v.w2, rest_, cursor});
+  }
+
  private:
   PathHidden<T> path_hidden(const T* w3) const {
-    return {shape_, nullptr, nullptr, nullptr, {}, {}, factors_.path, w3, memory_.vectors, memory_.partial_e};
+    return {shape_, nullptr, nullptr, nullptr, {}, {}, factors_.path, w3, memory_.vectors, memory_.parts};
   }
   void join(Launcher& launcher) const {
-    launcher.launch(Elements<JoinPath>{{shape_, memory_.partial_e, memory_.vectors.e}, shape_.units()});
+    launcher.launch(JoinPath{shape_, memory_.parts, memory_.vectors.e, memory_.vectors.q});
   }
 
   UnitShape shape_;
   bool with_path_;
   PenaltyFactors<T> factors_;
   PathMemory memory_;
+  RestingRows rest_;
 };
 
 // Memory of add_penalty and add_path_norm.

@@ -30,16 +30,19 @@ struct OutputColumn {
   }
 };
 
-// u_j = sum_b r_b h1_bj: with w3_k the gradient of row k of W2 for a unit that is on.
+// The same for layer 2 on the active way, where dz is not wanted, and in the same launches u_j = sum_b r_b h1_bj: with
+// w3_k the gradient of row k of W2 for a unit that is on.
 template <class T>
-struct WeightedColumn {
-  static constexpr int kSums = 1;
+struct ActiveColumn {
+  static constexpr int kSums = OutputColumn<T>::kSums + 1;
+  OutputColumn<T> output;
   const T* h1;  // (n, width)
-  const T* residual;
-  std::int64_t width;
 
   PN_TEAM void add(std::int64_t b, std::int64_t j, double (&sums)[kSums]) const {
-    sums[0] += static_cast<double>(residual[b]) * static_cast<double>(h1[b * width + j]);
+    double of_output[OutputColumn<T>::kSums] = {};
+    output.add(b, j, of_output);
+    for (int s = 0; s < OutputColumn<T>::kSums; ++s) sums[s] += of_output[s];
+    sums[kSums - 1] += static_cast<double>(output.residual[b]) * static_cast<double>(h1[b * output.width + j]);
   }
 };
 
@@ -174,6 +177,7 @@ struct HiddenGradient {
     T scale;
     PN_TEAM T at(std::int64_t j) const { return row == nullptr ? T(0) : scale * row[j]; }
   };
+  PN_TEAM bool is_zero(std::int64_t k) const { return slot != nullptr && slot[k] == kDead; }
   PN_TEAM Row row(std::int64_t k) const { return row(k, slot == nullptr ? T(1) : w3[k]); }
   // The same where w3 has changed since: former_w3 is what it was.
   PN_TEAM Row row(std::int64_t k, T former_w3) const {

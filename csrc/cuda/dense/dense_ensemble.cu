@@ -13,7 +13,9 @@
 namespace pn::cuda {
 namespace {
 
-constexpr std::int64_t kStepsAhead = 64;  // launched and not yet done, so that a request to stop is soon obeyed
+// Steps of a graph: enough that the host has little to launch, few enough that it is soon made.
+constexpr std::int64_t kGraphSteps = 16;
+constexpr std::int64_t kGraphsAhead = 4;  // launched and not yet done, so that a request to stop is soon obeyed
 
 DenseRunShape run_shape(const EnsembleSettings& s, PenaltyKind penalty, bool active) {
   return {s.shape, penalty, active, s.batch_size, s.train_rows, s.validation_rows};
@@ -51,7 +53,9 @@ class DenseMember {
         size_(parameter_layout(shape.network).size), storage_(run_memory<T>(shape)),
         workspace_(cublas::kWorkspaceBytes), memory_(cut(storage_)),
         launcher_(&blas, workspace_.data(), tf32, stream_.get()),
-        run_(shape, settings.penalty, data, memory_, launcher_), scalars_(shape.steps()), result_(1) {
+        run_(shape, settings.adam, settings.penalty, data, memory_, launcher_),
+        graphs_(EpochGraphs::of(shape.train_rows, shape.batch_size, kGraphSteps)), scalars_(shape.steps()),
+        may_rest_(1), result_(1) {
     storage_.zero(stream_.get());
     warm_up();
     record();
@@ -62,14 +66,15 @@ class DenseMember {
   void begin_epoch(const MemberEpoch& epoch) {
     run_.draw_order(seed_, epoch.epoch, shuffle_);
     for (std::int64_t s = 0; s < shape_.steps(); ++s) scalars_[s] = adam_step<T>(adam_, epoch.steps + s + 1);
+    may_rest_[0] = idle_rows_may_rest(adam_, epoch.steps + 1) ? 1 : 0;
     copy(memory_.scalars, scalars_.data(), scalars_.size());
+    copy(memory_.may_rest, may_rest_.data(), 1);
     begin_.launch(stream_.get());
   }
 
-  void step(std::int64_t s) {
-    const bool whole = (s + 1) * shape_.batch_size <= shape_.train_rows;
-    (whole ? step_ : last_step_).launch(stream_.get());
-  }
+  // The next of the epoch's graphs, of which there are graphs().launches and then a last one.
+  void next_steps(bool last) { (last ? last_steps_ : steps_).launch(stream_.get()); }
+  const EpochGraphs& graphs() const { return graphs_; }
 
   void begin_lap(std::int64_t lap) { laps_.begin(lap, stream_.get()); }
 
@@ -115,8 +120,7 @@ class DenseMember {
     launcher_.set_choice(DeviceLauncher::Choice::all);
     run_.draw_order(seed_, 0, true);
     run_.begin_epoch();
-    run_.step(shape_.batch_size);
-    if (last_rows() > 0) run_.step(last_rows());
+    run_.steps(1, graphs_.last_rows);
     run_.evaluate();
     stream_.wait();
   }
@@ -125,12 +129,10 @@ class DenseMember {
     launcher_.set_choice(DeviceLauncher::Choice::capture);
     const cudaStream_t stream = stream_.get();
     begin_.capture(stream, [&] { run_.begin_epoch(); });
-    step_.capture(stream, [&] { run_.step(shape_.batch_size); });
-    if (last_rows() > 0) last_step_.capture(stream, [&] { run_.step(last_rows()); });
+    if (graphs_.launches > 0) steps_.capture(stream, [&] { run_.steps(graphs_.steps, 0); });
+    last_steps_.capture(stream, [&] { run_.steps(graphs_.last_steps, graphs_.last_rows); });
     evaluate_.capture(stream, [&] { run_.evaluate(); });
   }
-
-  std::int64_t last_rows() const { return shape_.train_rows % shape_.batch_size; }
 
   void start(const MemberSettings<T>& settings) {
     storage_.zero(stream_.get());  // moments that are not given; and nothing is left of the warming up
@@ -151,8 +153,10 @@ class DenseMember {
   DenseRunMemory<T> memory_;
   DeviceLauncher launcher_;
   DenseRun<T, DeviceLauncher> run_;
-  Graph begin_, step_, last_step_, evaluate_;
+  EpochGraphs graphs_;
+  Graph begin_, steps_, last_steps_, evaluate_;
   PinnedBuffer<AdamStep<T>> scalars_;
+  PinnedBuffer<std::int32_t> may_rest_;
   PinnedBuffer<EpochResult> result_;
   Laps laps_;
 };
@@ -185,10 +189,10 @@ class DenseEnsemble final : public DeviceEnsemble<T> {
                  const ShouldStop& stop) override {
     const DeviceGuard guard(settings_.device);
     for (const MemberEpoch& e : epochs) member(e.member).begin_epoch(e);
-    const std::int64_t steps = parts_of(settings_.train_rows, settings_.batch_size);
-    for (std::int64_t s = 0; s < steps; ++s) {
-      if (s % kStepsAhead == 0 && !go_on(epochs, s / kStepsAhead, stop)) return;
-      for (const MemberEpoch& e : epochs) member(e.member).step(s);
+    const std::int64_t launches = members_.front()->graphs().launches;
+    for (std::int64_t l = 0; l <= launches; ++l) {
+      if (l % kGraphsAhead == 0 && !go_on(epochs, l / kGraphsAhead, stop)) return;
+      for (const MemberEpoch& e : epochs) member(e.member).next_steps(l == launches);
     }
     for (const MemberEpoch& e : epochs) member(e.member).end_epoch();
     for (std::size_t i = 0; i < epochs.size(); ++i) member(epochs[i].member).read(results[i]);
@@ -209,7 +213,7 @@ class DenseEnsemble final : public DeviceEnsemble<T> {
  private:
   DenseMember<T>& member(std::int64_t m) { return *members_[static_cast<std::size_t>(m)]; }
 
-  // Between laps of steps. False: stop was asked for, and the device has come to rest.
+  // Between laps of graphs. False: stop was asked for, and the device has come to rest.
   bool go_on(const std::vector<MemberEpoch>& epochs, std::int64_t lap, const ShouldStop& stop) {
     for (const MemberEpoch& e : epochs) member(e.member).begin_lap(lap);
     if (!stop()) return true;

@@ -54,7 +54,7 @@ struct DenseMemory {
   static DenseMemory backward(const DenseShape& shape, std::int64_t rows, std::int64_t forward_rows, Carver& carver) {
     DenseMemory m = forward(shape, forward_rows, carver);
     const std::int64_t width = shape.width, tiles = parts_of(forward_rows > width ? forward_rows : width, kTileRows);
-    m.partial = carver.take<double>(OutputColumn<T>::kSums * tiles * width);
+    m.partial = carver.take<double>(ActiveColumn<T>::kSums * tiles * width);
     m.active = carver.take<double>(width);
     if (!shape.two_layers) return m;
     m.dz1 = carver.take<T>(rows * width);
@@ -157,12 +157,12 @@ class DensePass {
 
   HiddenGradient<T> backward_active(const Tensors<const T>& p, std::int64_t n, const Tensors<T>& gradient) {
     const std::int64_t width = shape_.width;
-    sum_columns<3>(OutputColumn<T>{memory_.h2, memory_.output, p.w3, width, shape_.activation, nullptr}, n,
-                   {{gradient.w3, nullptr}, {gradient.b2, nullptr}, {nullptr, nullptr, memory_.active}});
+    const OutputColumn<T> output{memory_.h2, memory_.output, p.w3, width, shape_.activation, nullptr};
+    sum_columns<4>(ActiveColumn<T>{output, memory_.h1}, n,
+                   {{gradient.w3}, {gradient.b2}, {nullptr, nullptr, memory_.active}, {memory_.on}});
     const PanelSizes sizes = PanelSizes::of(width);
     launcher_.launch(ClassifyUnits{memory_.active, width, n, sizes, memory_.slot, memory_.mixed, memory_.mixed_count,
                                    memory_.panel_size});
-    sum_columns<1>(WeightedColumn<T>{memory_.h1, memory_.output, width}, n, {{memory_.on, nullptr}});
     sum_columns<1>(LinearColumn<T>{p.w2, p.w3, memory_.slot, width}, width, {{memory_.linear, nullptr}});
     launcher_.choose(memory_.panel_size, sizes.count, [&](int size) { masked_products(p, n, sizes.capacity[size]); });
     hidden_layer(n, memory_.linear, gradient.b1);

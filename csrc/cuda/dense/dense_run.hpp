@@ -26,6 +26,8 @@ struct BeginEpoch {
   EpochResult* result;
   double* active;
   std::int64_t counts;
+  std::int32_t* rest;  // (rows,) since when rows of W2 are at rest
+  std::int64_t rows;
 
   static std::int64_t blocks() { return 1; }
   static constexpr int threads() { return kThreads; }
@@ -33,6 +35,7 @@ struct BeginEpoch {
   template <class Team>
   PN_TEAM void operator()(const Team& team, std::int64_t) const {
     team.for_each(counts, [&](std::int64_t i) { active[i] = 0.0; });
+    team.for_each(rows, [&](std::int64_t i) { rest[i] = 0; });
     team.one([&] {
       cursor->step = 0;
       cursor->first = 0;
@@ -44,7 +47,7 @@ struct BeginEpoch {
 
 // What an epoch's order of rows is drawn with, and the order.
 struct OrderMemory {
-  std::uint64_t *items, *scratch;  // (rows,)
+  std::uint64_t *items, *scratch;  // as draw_order takes them
   std::uint32_t* counts;
   std::uint32_t* order;  // (rows,)
 
@@ -74,7 +77,8 @@ struct DrawOrder {
 
 inline OrderMemory OrderMemory::of(std::int64_t rows, Carver& carver) {
   OrderMemory m{};
-  for (std::uint64_t** list : {&m.items, &m.scratch}) *list = carver.take<std::uint64_t>(rows);
+  for (std::uint64_t** list : {&m.items, &m.scratch})
+    *list = carver.take<std::uint64_t>(Stretches::of(rows, DrawOrder::threads()).items());
   m.counts = carver.take<std::uint32_t>(std::int64_t{kDigits} * DrawOrder::threads());
   m.order = carver.take<std::uint32_t>(rows);
   return m;
@@ -90,6 +94,22 @@ struct DenseRunShape {
   // Rows of one forward pass of an evaluation.
   std::int64_t piece() const { return std::min(validation_rows, std::clamp(batch_size, kLeastPiece, kMostPiece)); }
   std::int64_t steps() const { return parts_of(train_rows, batch_size); }
+  // Rows of W2 that may come to rest: with a penalty none, and it takes the active way to know that a gradient is 0.
+  std::int64_t resting_rows() const { return active && penalty == PenaltyKind::none ? network.width : 0; }
+};
+
+// An epoch's steps as launches of graphs: some equal ones of whole batches, then one of what is left, the batch of
+// fewer rows with it.
+struct EpochGraphs {
+  std::int64_t launches, steps;        // how many equal ones, which may be none, and steps of each
+  std::int64_t last_steps, last_rows;  // of the last one: whole batches, and rows after them or 0
+
+  // most: steps of a graph beside the batch of fewer rows.
+  static EpochGraphs of(std::int64_t train_rows, std::int64_t batch_size, std::int64_t most) {
+    const std::int64_t whole = train_rows / batch_size;
+    const std::int64_t graphs = std::max<std::int64_t>(1, parts_of(whole, most)), steps = parts_of(whole, graphs);
+    return {graphs - 1, steps, whole - (graphs - 1) * steps, train_rows % batch_size};
+  }
 };
 
 // The rows, which runs may share.
@@ -106,8 +126,10 @@ struct DenseRunMemory {
   AdamStep<T>* scalars;  // (steps,) of the epoch
   Cursor* cursor;
   EpochResult* result;
-  double* active;  // (layers, width) on how many validation rows
-  T *x, *y;        // (batch, inputs), (batch,)
+  double* active;          // (layers, width) on how many validation rows
+  std::int32_t* rest;      // (resting rows,), as RestingRows has them
+  std::int32_t* may_rest;  // of the epoch
+  T *x, *y;                // (batch, inputs), (batch,)
   Tensors<T> gradient;
   DenseMemory<T> passes;
   PathMemory path;
@@ -121,6 +143,8 @@ struct DenseRunMemory {
     r.cursor = carver.take<Cursor>(1);
     r.result = carver.take<EpochResult>(1);
     r.active = carver.take<double>(shape.network.hidden_layers * shape.network.width);
+    r.rest = carver.take<std::int32_t>(shape.resting_rows());
+    r.may_rest = carver.take<std::int32_t>(1);
     r.x = carver.take<T>(shape.batch_size * shape.network.inputs);
     r.y = carver.take<T>(shape.batch_size);
     const auto size = [](const Tensor& t) { return t.rows * t.columns; };
@@ -139,11 +163,11 @@ struct DenseRunMemory {
 template <class T, class Launcher>
 class DenseRun {
  public:
-  DenseRun(const DenseRunShape& shape, const Penalty& penalty, const DenseData<T>& data,
+  DenseRun(const DenseRunShape& shape, const AdamSettings& adam, const Penalty& penalty, const DenseData<T>& data,
            const DenseRunMemory<T>& memory, Launcher& launcher)
       : shape_(shape), data_(data), memory_(memory), launcher_(launcher),
         pass_(DenseShape::of(shape.network, shape.active), memory.passes, launcher),
-        adam_(shape.network, penalty, memory.path) {
+        adam_(shape.network, penalty, memory.path, {memory.rest, memory.may_rest, adam.beta1, adam.beta2}) {
     const ParameterLayout layout = parameter_layout(shape.network);
     arrays_ = {tensors_at(memory.p, tensor_offsets(layout)), tensors_at(memory.m, tensor_offsets(layout)),
                tensors_at(memory.v, tensor_offsets(layout))};
@@ -153,11 +177,12 @@ class DenseRun {
     launcher_.launch(DrawOrder{seed, epoch, shuffle, shape_.train_rows, memory_.order});
   }
 
-  // After draw_order, and after the scalars have been filled for the epoch. Nothing derived from the parameters lives
-  // longer than an epoch, so that a resumed run has the bits of the uninterrupted one.
+  // After draw_order, and after scalars and may_rest have been filled for the epoch. Nothing derived from the
+  // parameters lives longer than an epoch, so that a resumed run has the bits of the uninterrupted one.
   void begin_epoch() {
     launcher_.launch(BeginEpoch{memory_.cursor, memory_.result, memory_.active,
-                                shape_.network.hidden_layers * shape_.network.width});
+                                shape_.network.hidden_layers * shape_.network.width, memory_.rest,
+                                shape_.resting_rows()});
     adam_.prepare(launcher_, as_const(arrays_.p));
   }
 
@@ -174,9 +199,17 @@ class DenseRun {
     launcher_.launch(AdvanceCursor{m.cursor, n});
   }
 
+  // That many whole batches, and one of last_rows where that is not 0.
+  void steps(std::int64_t whole, std::int64_t last_rows) {
+    for (std::int64_t s = 0; s < whole; ++s) step(shape_.batch_size);
+    if (last_rows > 0) step(last_rows);
+  }
+
+  // Ends the epoch.
   void evaluate() {
     const DenseRunMemory<T>& m = memory_;
     const std::int64_t inputs = shape_.network.inputs, width = shape_.network.width, rows = shape_.validation_rows;
+    adam_.settle(launcher_, arrays_, m.cursor);
     for (std::int64_t first = 0; first < rows; first += shape_.piece()) {
       const std::int64_t n = std::min(shape_.piece(), rows - first);
       pass_.forward(as_const(arrays_.p), data_.validation_x + first * inputs, n);

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <stdexcept>
+#include <vector>
 
 #include "cuda/device/missing.hpp"
 #include "cuda/device/runtime.hpp"
@@ -61,26 +62,21 @@ std::string unavailable() {
   return none_capable(found);
 }
 
-std::vector<DeviceInfo> devices() {
+int device_count() {
   if (const std::string missing = unavailable(); !missing.empty()) throw std::runtime_error(missing);
   int count = 0;
   check(cudaGetDeviceCount(&count), "counting devices");
-  std::vector<DeviceInfo> list;
-  for (int index = 0; index < count; ++index) list.push_back(describe(index));
-  return list;
+  return count;
 }
 
 DeviceInfo device(int index) {
-  if (const std::string missing = unavailable(); !missing.empty()) throw std::runtime_error(missing);
-  int count = 0;
-  check(cudaGetDeviceCount(&count), "counting devices");
+  const int count = device_count();
   if (index < 0 || index >= count) {
     throw std::invalid_argument("device must be between 0 and " + std::to_string(count - 1) + ", got " +
                                 std::to_string(index));
   }
-  const DeviceInfo info = describe(index);
-  if (const std::string missing = none_capable({info}); !missing.empty()) throw std::runtime_error(missing);
-  return info;
+  if (const std::string missing = none_capable({identify(index)}); !missing.empty()) throw std::runtime_error(missing);
+  return describe(index);
 }
 
 void require_device(int index) {

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
 namespace pn::cuda {
 
@@ -17,10 +16,11 @@ struct DeviceInfo {
 // "" where a device can be used; else what is missing, as a phrase: "no NVIDIA driver: ...".
 std::string unavailable();
 
-// Throws std::runtime_error where there is none.
-std::vector<DeviceInfo> devices();
+// Throws std::runtime_error where there is none that can be used.
+int device_count();
 
-// Throws std::invalid_argument where there is no device of this number.
+// Makes a context on this device, and on no other: hundreds of megabytes of its memory. Throws std::invalid_argument
+// where there is no device of this number, std::runtime_error where it can't be used.
 DeviceInfo device(int index);
 
 // Throws as device does, but asks the driver only once: for calls that are to take microseconds.

@@ -30,6 +30,9 @@ struct Pair {
 };
 PN_INLINE Pair operator+(const Pair& a, const Pair& b) { return {a.first + b.first, a.second + b.second}; }
 
+// Of a DeviceTeam's scratch memory: doubles.
+constexpr int kTeamScratch = 64;
+
 // The contract of a team, which HostTeam spells out. All threads call every method, with equal arguments.
 #if !defined(__CUDACC__)
 
@@ -103,7 +106,7 @@ class HostTeam {
 // blockDim.x is a multiple of 32 and blockDim.y == blockDim.z == 1.
 class DeviceTeam {
  public:
-  static constexpr int kScratch = 64;  // doubles
+  static constexpr int kScratch = kTeamScratch;
   // scratch: (kScratch,) in shared memory.
   __device__ explicit DeviceTeam(double* scratch) : scratch_(scratch) {}
 

@@ -1,0 +1,7 @@
+#include "cuda/blocks/local_launch.cuh"
+
+namespace pn::cuda {
+
+PN_INSTANTIATE_LOCAL(double);
+
+}  // namespace pn::cuda
