@@ -69,13 +69,13 @@ def test_own_data_that_workers_see_and_that_they_do_not(cluster, tmp_path):
 
 
 def test_a_worker_killed_in_the_middle(cluster, tmp_path):
-    sweep = tiny(alpha=50, n_samples=2000, epochs=150, repeat=range(8))
+    sweep = tiny(alpha=50, n_samples=2000, epochs=1000, repeat=range(4), kernel="direct")  # seconds each
     killed = []
 
     def kill():
         limit = time.monotonic() + 60
         while not killed and time.monotonic() < limit:
-            time.sleep(0.3)
+            time.sleep(0.05)
             for process in busy_workers()[:1]:
                 os.kill(process, signal.SIGKILL)
                 killed.append(process)
