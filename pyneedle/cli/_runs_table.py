@@ -6,6 +6,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from pyneedle.sweep._groups import groups_of
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -41,9 +43,6 @@ def print_runs(frame: "pd.DataFrame", console: Console) -> None:
 
 def _columns(frame: "pd.DataFrame") -> list[str]:
     """Every setting that varies, but for what follows from others, and the results that do."""
-    # Not at the top: it imports matplotlib.
-    from pyneedle.sweep._plot import groups_of
-
     settings = groups_of(frame, "", "")
     own = [name for name in settings if name not in _FIRST]
     ordered = [*_FIRST, *own, *_LAST, *_RESULTS]

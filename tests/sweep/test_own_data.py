@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import pyneedle as pn
 from pyneedle.cli import app
-from pyneedle.sweep import Cell, DataFile, Store, _plot, _ray, _segments, read_results
+from pyneedle.sweep import Cell, DataFile, Store, _groups, _plot, _ray, _segments, read_results
 from pyneedle.sweep._checkpoint import Checkpoints
 from pyneedle.sweep._cost import run_bytes
 
@@ -148,7 +148,7 @@ def test_two_files(file, tmp_path):
     frame = sweep.run(tmp_path / "a.sqlite")
     assert frame["status"].eq("completed").all()
     assert frame.groupby("data")["d"].unique().map(list).to_dict() == {"measured.npz": [3], "other.npz": [2]}
-    assert _plot.groups_of(frame, "n_samples", "test_mse")[:2] == ["data", "network"]
+    assert _groups.groups_of(frame, "n_samples", "test_mse")[:2] == ["data", "network"]
     labels = _plot.draw(frame, "epochs", "test_mse", ["data", "network"]).axes[0].get_legend_handles_labels()[1]
     assert labels == ["measured.npz, LCN", "measured.npz, LN", "other.npz, LCN", "other.npz, LN"]
 
@@ -158,7 +158,7 @@ def test_two_files_of_one_name(file, tmp_path):
     other = write(tmp_path / "there" / "measured.npz", *arrays(1))
     frame = (own([file, other]) + tiny(d=D, n_samples=ROWS)).run(tmp_path / "a.sqlite")
     mine = frame[frame["target"] == "data"]
-    assert _plot.groups_of(mine, "n_samples", "test_mse") == ["data_sha256"]
+    assert _groups.groups_of(mine, "n_samples", "test_mse") == ["data_sha256"]
     figure = _plot.draw(frame, "n_samples", "test_mse", ["target", "data", "data_sha256"])
     wanted = [f"data, measured.npz, {value[:12]}" for value in sorted(mine["data_sha256"])]
     assert figure.axes[0].get_legend_handles_labels()[1] == [*wanted, "square"]
