@@ -8,8 +8,6 @@
 namespace pn::cpu {
 namespace {
 
-using blas::Transpose;
-
 constexpr std::int64_t kRowChunk = 32;  // rows of a batch of a task
 constexpr std::int32_t kRelu = static_cast<std::int32_t>(Activation::relu);
 
@@ -63,14 +61,9 @@ void ActiveForward<T>::run(const T* parameters, const Rows<T>& rows, bool certif
 
 template <class T>
 void ActiveForward<T>::first_layer(std::int64_t n) {
-  const Tiling rows = row_tiling(n), columns = column_tiling(width_);
-  for_tiles(pool_, rows, columns, [&](std::int64_t r, std::int64_t c) {
-    const std::int64_t row = rows.first(r), column = columns.first(c), d = inputs_;
-    const Panel<T> z{h1_.data() + row * width_ + column, rows.count(r), columns.count(c), width_};
-    blas::multiply(Transpose::no, Transpose::yes, z.rows, z.columns, d, x_.data() + row * d, d,
-                   parameters_ + layout_.w1.offset + column * d, d, z.data, width_);
-    table_.dense.activate(kRelu, z, parameters_ + layout_.b1.offset + column);
-  });
+  const T *w1 = parameters_ + layout_.w1.offset, *b1 = parameters_ + layout_.b1.offset;
+  layer_product(pool_, n, x_.data(), inputs_, w1, width_, h1_.data(),
+                [&](const LayerTile<T>& tile) { table_.dense.activate(kRelu, tile.z, b1 + tile.column); });
 }
 
 template <class T>
@@ -98,14 +91,12 @@ void ActiveForward<T>::evaluate(std::int64_t n) {
   const UnitSelection<T>& evaluated = classes_.evaluated;
   const std::int64_t count = evaluated.count();
   if (count == 0) return;
-  const Tiling rows = row_tiling(n), columns = column_tiling(count);
-  for_tiles(pool_, rows, columns, [&](std::int64_t r, std::int64_t c) {
-    const std::int64_t row = rows.first(r), column = columns.first(c);
-    const Panel<T> z{h2_.data() + row * count + column, rows.count(r), columns.count(c), count};
-    blas::multiply(Transpose::no, Transpose::yes, z.rows, z.columns, width_, h1_.data() + row * width_, width_,
-                   evaluated.rows + column * width_, width_, z.data, count);
-    table_.dense.activate_dot(kRelu, z, packed_.b2() + column, packed_.w3() + column, dots_.data() + c * batch_ + row);
-    table_.active.count_positive({z.data, z.rows, z.columns, z.stride}, active_rows_.data() + r * count + column);
+  layer_product(pool_, n, h1_.data(), width_, evaluated.rows, count, h2_.data(), [&](const LayerTile<T>& tile) {
+    const Panel<T>& z = tile.z;
+    table_.dense.activate_dot(kRelu, z, packed_.b2() + tile.column, packed_.w3() + tile.column,
+                              dots_.data() + tile.c * batch_ + tile.row);
+    table_.active.count_positive({z.data, z.rows, z.columns, z.stride},
+                                 active_rows_.data() + tile.r * count + tile.column);
   });
 }
 

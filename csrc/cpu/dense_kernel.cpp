@@ -73,17 +73,13 @@ class DenseKernel final : public Kernel<T> {
   // out: (n, width) = act(in W^T + b), in: (n, inner); with w_out, dots_ gets out w_out, a part per column tile.
   void layer(std::int64_t n, const T* in, std::int64_t inner, const T* parameters, const Tensor& w, const Tensor& b,
              const T* w_out, T* out) {
-    const Tiling rows = row_tiling(n);
-    for_tiles(pool_, rows, columns_, [&](std::int64_t r, std::int64_t c) {
-      const std::int64_t row = rows.first(r), column = columns_.first(c);
-      const Panel<T> z{out + row * width_ + column, rows.count(r), columns_.count(c), width_};
-      blas::multiply(Transpose::no, Transpose::yes, z.rows, z.columns, inner, in + row * inner, inner,
-                     parameters + w.offset + column * inner, inner, z.data, width_);
-      const T* bias = parameters + b.offset + column;
+    layer_product(pool_, n, in, inner, parameters + w.offset, width_, out, [&](const LayerTile<T>& tile) {
+      const T* bias = parameters + b.offset + tile.column;
       if (w_out != nullptr) {
-        functions_.activate_dot(activation_, z, bias, w_out + column, dots_.data() + c * batch_ + row);
+        functions_.activate_dot(activation_, tile.z, bias, w_out + tile.column,
+                                dots_.data() + tile.c * batch_ + tile.row);
       } else {
-        functions_.activate(activation_, z, bias);
+        functions_.activate(activation_, tile.z, bias);
       }
     });
   }

@@ -5,6 +5,7 @@
 
 #include "cpu/blas.hpp"
 #include "cpu/kernel.hpp"
+#include "cpu/levels/dense_rows.hpp"
 #include "cpu/thread_pool.hpp"
 #include "cpu/tiling.hpp"
 
@@ -30,6 +31,28 @@ void gather(const Rows<T>& rows, T* x) {
   for (std::int64_t b = 0; b < rows.count; ++b) {
     std::copy_n(rows.x + rows.row(b) * rows.inputs, rows.inputs, x + b * rows.inputs);
   }
+}
+
+template <class T>
+struct LayerTile {
+  Panel<T> z;
+  std::int64_t row, column;  // its first ones
+  std::int64_t r, c;         // its number among the row and the column tiles
+};
+
+// z: (n, units) = in W^T, with in: (n, inner) and w: (units, inner). finish(tile) gets every tile as soon as it is
+// there.
+template <class T, class Finish>
+void layer_product(ThreadPool& pool, std::int64_t n, const T* in, std::int64_t inner, const T* w, std::int64_t units,
+                   T* z, Finish finish) {
+  const Tiling rows = row_tiling(n), columns = column_tiling(units);
+  for_tiles(pool, rows, columns, [&](std::int64_t r, std::int64_t c) {
+    const std::int64_t row = rows.first(r), column = columns.first(c);
+    const Panel<T> panel{z + row * units + column, rows.count(r), columns.count(c), units};
+    blas::multiply(blas::Transpose::no, blas::Transpose::yes, panel.rows, panel.columns, inner, in + row * inner, inner,
+                   w + column * inner, inner, panel.data, units);
+    finish(LayerTile<T>{panel, row, column, r, c});
+  });
 }
 
 // dw: (units, inner) = dz^T in, with dz: (n, units) and in: (n, inner).

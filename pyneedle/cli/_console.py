@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 _PROSE_WIDTH = 120  # of cells that may wrap, where the output is no terminal
-_ANY_WIDTH = 10_000
+ANY_WIDTH = 10_000
 
 
 def plain(**options: Any) -> Console:
@@ -26,7 +26,7 @@ def console() -> Console:
 def table_console() -> Console:
     """For tables of numbers, which no pipe may cut off."""
     terminal = plain()
-    return terminal if terminal.is_terminal else plain(width=_ANY_WIDTH)
+    return terminal if terminal.is_terminal else plain(width=ANY_WIDTH)
 
 
 def print_table(table: Table) -> None:

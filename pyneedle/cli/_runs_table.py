@@ -6,6 +6,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from pyneedle.cli._console import ANY_WIDTH
+from pyneedle.sweep._data_file import short_hash
 from pyneedle.sweep._groups import groups_of
 
 if TYPE_CHECKING:
@@ -17,8 +19,6 @@ _RESULTS = ("test_mse_original", "path_norm", "best_epoch", "seconds")
 # Always there, however narrow the terminal.
 _NEEDED = ("network", "d", "test_mse_original")
 _MOST_ROWS = 50
-_SHOWN_DIGITS = 12
-_ANY_WIDTH = 10_000
 
 
 def print_runs(frame: "pd.DataFrame", console: Console) -> None:
@@ -26,7 +26,7 @@ def print_runs(frame: "pd.DataFrame", console: Console) -> None:
     shown = frame.head(_MOST_ROWS)
     wanted = _columns(frame)
     columns = list(wanted)
-    anything = console.options.update(width=_ANY_WIDTH)
+    anything = console.options.update(width=ANY_WIDTH)
     for name in _least_important(wanted, frame):
         if console.measure(_table(shown[columns]), options=anything).maximum <= console.width:
             break
@@ -76,5 +76,5 @@ def _text(column: str, value: Any) -> str:
     if column in ("data", "data_sha256") and not isinstance(value, str):
         return "-"  # drawn data
     if column == "data_sha256":
-        return str(value[:_SHOWN_DIGITS])
+        return short_hash(value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)

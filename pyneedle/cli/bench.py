@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from pyneedle import _files
-from pyneedle.cli._console import print_table
+from pyneedle.cli._console import plain, print_table
 from pyneedle.cli._errors import bad_usage, fail, failures
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def bench(
     # Not at the top: other commands need no framework.
     from pyneedle.benchmark import DisagreementError, quick
 
-    errors = Console(stderr=True, highlight=False)
+    errors = plain(stderr=True)
     with failures("the comparison failed"), bad_usage():
         try:
             result = quick(seconds, say=lambda line: errors.print(line, style="dim"))
@@ -53,7 +52,7 @@ def bench(
 def _print(result: "QuickResult") -> None:
     from pyneedle.benchmark import skipped_lines
 
-    console = Console(highlight=False)
+    console = plain()
     title = "median time of a training step (alpha = 50, B = 800) / pyneedle's, which is given in ms"
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0), pad_edge=False)
     for heading in ("network", "kernel", "ms", "against", "ratio", "range"):

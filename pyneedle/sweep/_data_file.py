@@ -35,6 +35,11 @@ class _RefusedError(Exception):
     """A file that can't be used; the message says why."""
 
 
+def short_hash(sha256: str) -> str:
+    """As much of a hash as tells data apart for people."""
+    return sha256[:_SHOWN_DIGITS]
+
+
 @dataclass(frozen=True)
 class DataFile:
     """An .npz file of own data as it was when it was read; equal where the numbers are, wherever the file lies.
@@ -158,7 +163,7 @@ class DataFile:
         if found != self.sha256:
             raise RuntimeError(
                 f"data {self.path!r} has changed since the sweep was made: its SHA-256 was "
-                f"{self.sha256[:_SHOWN_DIGITS]}, is {found[:_SHOWN_DIGITS]}; make the sweep anew to train on it"
+                f"{short_hash(self.sha256)}, is {short_hash(found)}; make the sweep anew to train on it"
             )
         return x, y
 

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from pyneedle import _plots
 from pyneedle._plots import Look
+from pyneedle.sweep._data_file import short_hash
 from pyneedle.sweep._groups import groups_of
 
-_SHOWN_DIGITS = 12
 _SYMBOLS = {"d": "d", "alpha": r"\alpha", "n_samples": "N", "batch_size": "B"}
 _PENALTIES = {"none": "no penalty", "l1": "L1", "l2": "L2", "path-norm": "path norm"}
 
@@ -135,7 +135,7 @@ def _label(group: Mapping[str, Any]) -> str:
         elif column in _SYMBOLS:
             parts.append(f"${_SYMBOLS[column]} = {text}$")
         elif column == "data_sha256":
-            parts.append(text[:_SHOWN_DIGITS])
+            parts.append(short_hash(text))
         elif column in ("network", "target", "data", "activation", "dtype"):
             parts.append(text)
         else:
