@@ -1,12 +1,16 @@
 """What networks and Adam compute on arrays that are on a GPU: queued on the arrays' stream, without copies."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pyneedle import _checks, _device, _native, _parameters
+import numpy as np
+
+from pyneedle import _checks, _device, _native, _parameters, _spans
 from pyneedle._dlpack import Loan
 from pyneedle._parameters import Shapes
+from pyneedle._spans import Span
 
 GpuArrays = Mapping[str, Any]
 
@@ -81,6 +85,7 @@ def adam_step(
     t: int,
     settings: _native.Adam,
     penalty: _native.Penalty,
+    check_dtype: Callable[[np.dtype[Any]], None],
 ) -> None:
     """Make step t in place.
 
@@ -92,6 +97,13 @@ def adam_step(
         "p", "g", "state.m" and "state.v": arrays, or dicts of arrays.
     t, settings, penalty
         Of the step, from 1.
+    check_dtype
+        Raises where the settings do not go with the parameters' dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arrays that can't be borrowed, or of which one that is changed shares memory with another; "g" may be "p".
     """
     given = {name: value if isinstance(value, Mapping) else {"": value} for name, value in arrays.items()}
     shapes = _shapes(given["p"]) if layout is None else layout.shapes
@@ -102,7 +114,9 @@ def adam_step(
         name: _addresses(loan, shapes, value, name, changed=name != "g") for name, value in given.items() if name != "p"
     }
     columns = [parameters, others["g"], others["state.m"], others["state.v"]]
-    sizes = [_size(shape) for shape in shapes.values()]
+    check_dtype(np.dtype(loan.dtype))
+    _check_apart(shapes, {"p": parameters, **others}, np.dtype(loan.dtype).itemsize)
+    sizes = [math.prod(shape) for shape in shapes.values()]
     # Without a network every array is a step of its own.
     groups = [slice(None)] if layout is not None else [slice(i, i + 1) for i in range(len(sizes))]
     for group in groups:
@@ -138,6 +152,18 @@ def _addresses(loan: Loan, shapes: Shapes, p: object, name: str, changed: bool) 
     return [loan.address(_label(name, key), arrays[key], shape, changed) for key, shape in shapes.items()]
 
 
+def _check_apart(shapes: Shapes, addresses: Mapping[str, list[int]], itemsize: int) -> None:
+    """ValueError where an array that is changed shares memory with another one; g's may be p's of the same key."""
+    spans = []
+    for name, firsts in addresses.items():
+        for (key, shape), first, parameter in zip(shapes.items(), firsts, addresses["p"], strict=True):
+            size = math.prod(shape) * itemsize
+            if size and not (name == "g" and first == parameter):
+                spans.append(Span(first, first + size, name != "g", name, key))
+    if pair := _spans.meeting(spans):
+        raise _spans.error(*pair)
+
+
 def _rows(layout: Layout, loan: Loan, x: Any) -> tuple[int, int]:
     """Number of rows of x (n, d) and its address."""
     address, shape = loan.borrow("x", x)
@@ -163,13 +189,6 @@ def _shape(name: str, value: Any) -> tuple[int, ...]:
     if hasattr(value, "shape"):
         return tuple(int(n) for n in value.shape)
     return Loan(name, value).borrow(name, value).shape
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    product = 1
-    for n in shape:
-        product *= n
-    return product
 
 
 def _label(name: str, key: str) -> str:

@@ -1,5 +1,6 @@
 """Adam, for the trainer and as a function of its own on any arrays."""
 
+import functools
 import itertools
 import math
 from collections.abc import Mapping
@@ -8,10 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pyneedle import _checks, _dlpack, _gpu_arrays, _native, _networks, _parameters, _penalties
+from pyneedle import _checks, _dlpack, _gpu_arrays, _native, _networks, _parameters, _penalties, _spans
 from pyneedle._checks import Array
 from pyneedle._parameters import Shapes
 from pyneedle._penalties import Penalty
+from pyneedle._spans import Span
 
 EpsilonPlacement = Literal["uncorrected", "corrected"]
 _REALS = ("learning_rate", "beta1", "beta2", "epsilon", "decay", "weight_decay")
@@ -160,7 +162,7 @@ class Adam:
         if _dlpack.any_on_gpu(p):
             layout = None if network is None else network._layout
             arrays = {"p": p, "g": g, "state.m": state.m, "state.v": state.v}
-            _gpu_arrays.adam_step(layout, arrays, t, settings, cost)
+            _gpu_arrays.adam_step(layout, arrays, t, settings, cost, functools.partial(check_epsilon, self))
         else:
             given = {"g": g, "p": p, "state.m": state.m, "state.v": state.v}
             _step_on_cpu(self, given, t, settings, cost, network, count)
@@ -265,18 +267,14 @@ def _flat_and_apart(flats: list[Array], checked: Mapping[str, Mapping[str, Array
     return not any(np.may_share_memory(one, other) for one, other in pairs)
 
 
-# Where an array lies in memory, from its first byte to behind its last one; whether it is changed; whose and which.
-_Span = tuple[int, int, bool, str, str]
-
-
-def _span(name: str, key: str, array: Array) -> _Span:
+def _span(name: str, key: str, array: Array) -> Span:
     first = array.__array_interface__["data"][0]
     end = first + array.nbytes
     if not array.flags.forc:
         end = first + array.itemsize
         for n, stride in zip(array.shape, array.strides, strict=True):
             first, end = first + min(0, (n - 1) * stride), end + max(0, (n - 1) * stride)
-    return first, end, name != "g", name, key
+    return Span(first, end, name != "g", name, key)
 
 
 def _check_apart(checked: Mapping[str, Mapping[str, Array]]) -> None:
@@ -288,23 +286,16 @@ def _check_apart(checked: Mapping[str, Mapping[str, Array]]) -> None:
         for key, array in arrays.items()
         if array.size and not (name == "g" and _is_same(array, p[key]))
     ]
-    spans.sort()
-    end = end_of_changed = 0
-    for first, last, changed, _, _ in spans:
-        if first < (end if changed else end_of_changed):
-            _check_pairs(checked, spans)
-            return
-        end = max(end, last)
-        if changed:
-            end_of_changed = max(end_of_changed, last)
+    if _spans.meeting(spans):
+        _check_pairs(checked, spans)
 
 
-def _check_pairs(checked: Mapping[str, Mapping[str, Array]], spans: list[_Span]) -> None:
-    """The exact check, where some spans overlap: the elements of two slices with steps may still be apart."""
-    for (*_, one_changed, one, one_key), (*_, changed, other, key) in itertools.combinations(spans, 2):
-        if (one_changed or changed) and np.shares_memory(checked[one][one_key], checked[other][key]):
-            labels = (f"{name}[{k!r}]" if k else name for name, k in ((one, one_key), (other, key)))
-            raise ValueError(f"{' and '.join(labels)} must not share memory")
+def _check_pairs(checked: Mapping[str, Mapping[str, Array]], spans: list[Span]) -> None:
+    """The exact check, where some spans meet: the elements of two slices with steps may still be apart."""
+    for one, other in itertools.combinations(spans, 2):
+        either = one.changed or other.changed
+        if either and np.shares_memory(checked[one.name][one.key], checked[other.name][other.key]):
+            raise _spans.error(one, other)
 
 
 def _is_same(one: Array, other: Array) -> bool:

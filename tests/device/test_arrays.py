@@ -255,6 +255,24 @@ CASES = {
     "moments on the host": (
         lambda p: pn.Adam().step(p, p, pn.Adam().init_state(NET.init())), TypeError, "state.m['w1'] must be on the GPU"
     ),
+    "one array for both moments": (
+        lambda p: pn.Adam().step(p, p, pn.AdamState(z := pn.Adam().init_state(p).m, z)), ValueError,
+        "must not share memory",
+    ),
+    "p for a moment": (
+        lambda p: pn.Adam().step(p, on_gpu(NET.init()), pn.AdamState(p, pn.Adam().init_state(p).v), network=NET),
+        ValueError, "must not share memory",
+    ),
+    "gradients of other keys": (
+        lambda p: pn.Adam().step(
+            p := on_gpu({"a": X, "b": X + 1}), {"a": p["b"], "b": p["a"]}, pn.Adam().init_state(p)
+        ),
+        ValueError, "must not share memory",
+    ),
+    "epsilon": (
+        lambda p: pn.Adam(epsilon=1e-40).step(p, p, pn.Adam().init_state(p)), ValueError,
+        "epsilon must be at least 1.18e-38 with float32, got 1e-40",
+    ),
 }  # fmt: skip
 
 
