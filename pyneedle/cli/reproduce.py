@@ -11,6 +11,7 @@ from pyneedle._device import device_named
 from pyneedle.cli._console import console
 from pyneedle.cli._errors import BAD_USAGE, bad_usage, fail, failures
 from pyneedle.cli.sweep import ExecutorChoice, print_estimate
+from pyneedle.cli.train import NetworkChoice
 
 if TYPE_CHECKING:
     from pyneedle.experiments import Result
@@ -45,6 +46,14 @@ def reproduce(
     threads: Annotated[
         int | None, typer.Option(help="Threads to use on this machine.", show_default="as many as there are cores")
     ] = None,
+    networks: Annotated[
+        list[NetworkChoice] | None,
+        typer.Option(
+            case_sensitive=False,
+            help="Only this network's part of a figure of curves (3, 5-7, 9-11); may be given again.",
+            show_default="all of the figure",
+        ),
+    ] = None,
     device: Annotated[
         str, typer.Option(metavar="cpu|cuda", help="The processor, or a GPU; runs of either are kept apart.")
     ] = "cpu",
@@ -71,9 +80,10 @@ def reproduce(
         where = device_named(device)
     chosen = experiments.running_order() if name == ALL else [name]
     path = out / experiments.STORE_NAME if store is None else store
+    parts = [network.value for network in networks] if networks else None
     if dry_run:
         with bad_usage(), failures("the estimate failed"):
-            estimate = experiments.estimate(chosen, preset.value, path, threads, where)
+            estimate = experiments.estimate(chosen, preset.value, path, threads, where, parts)
         print_estimate(estimate)
         _print_remarks(chosen)
         return
@@ -81,12 +91,12 @@ def reproduce(
     _check_published(published)
     if len(chosen) > 1:
         with bad_usage(), failures("nothing was run"):
-            experiments.check(chosen, preset.value, published, executor.value, threads, where, store)
+            experiments.check(chosen, preset.value, published, executor.value, threads, where, store, parts)
 
     def run(one: str) -> None:
         with bad_usage(), failures(f"{one} failed"):
             result = experiments.reproduce(
-                one, preset.value, out, path, published, executor.value, threads, not quiet, where
+                one, preset.value, out, path, published, executor.value, threads, not quiet, where, parts
             )
         if not quiet:
             _print(result)

@@ -1,21 +1,25 @@
 """Figures of curves: an error or the path norm against d or the training rows, with fitted slopes."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from pyneedle import _plots
+from pyneedle._networks import NetworkName
 from pyneedle.experiments import _style
-from pyneedle.experiments._experiment import Analysis, Comparison, Experiment, compare_slope
+from pyneedle.experiments._experiment import Analysis, Comparison, Experiment, Means, compare_slope
 from pyneedle.experiments._protocol import PresetName, Protocol, differences
 from pyneedle.experiments._series import Series, joined
 from pyneedle.experiments._slopes import VISIBLE_GAP, PowerLaw, fit_power_law, geometric_mean
 from pyneedle.sweep import Sweep
+from pyneedle.sweep._cell import NETWORK_NAMES
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     from pyneedle._datasets import TargetName
     from pyneedle.experiments._published import Overlay
@@ -23,7 +27,9 @@ if TYPE_CHECKING:
 
 _TERM = {"square": "x_i^2", "quartic": "x_i^4", "cosine": r"\cos x_i"}
 TEST_ERROR, TRAIN_ERROR, PATH_NORM = "test_mse_original", "train_mse_original", "path_norm"
-_WHAT = {TEST_ERROR: "test error", PATH_NORM: "path norm"}
+_G = {"square": "t^2", "quartic": "t^4", "cosine": "cos t"}
+_WHAT = {TEST_ERROR: "test error", TRAIN_ERROR: "training error", PATH_NORM: "path norm"}
+_PANEL = 4.1  # inches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +52,8 @@ class Curves:
         Rows of a step.
     visible_gap : bool
         Fit only points where the test error is visibly larger than the training error.
+    whole : tuple of Series
+        All curves of the figure, where these are some of them; else empty.
     """
 
     series: tuple[Series, ...]
@@ -55,6 +63,31 @@ class Curves:
     target: "TargetName" = "square"
     batch: str | int = "ratio"
     visible_gap: bool = False
+    whole: tuple[Series, ...] = ()
+
+    @property
+    def networks(self) -> tuple[NetworkName, ...]:
+        """Those that the curves are of."""
+        return _networks(self.series)
+
+    @property
+    def change(self) -> tuple[str, ...]:
+        """How the figure differs from the paper's, where curves are left out."""
+        if not self.whole:
+            return ()
+        return (f"networks {', '.join(self.networks)} ({', '.join(_networks(self.whole))})",)
+
+    @property
+    def panels(self) -> tuple[tuple[Series, ...], ...]:
+        """The curves of each panel; without the GN far above them, those of LCN and LN would lie on one another."""
+        apart = len(self.series) > 1 and "GN" not in self.networks
+        return tuple((series,) for series in self.series) if apart else (self.series,)
+
+    def only(self, networks: Collection[NetworkName]) -> "Curves":
+        """The curves of some networks, with a fitted line for each."""
+        chosen = tuple(series for series in self.series if series.network in networks)
+        fitted = {series: self.fitted.get(series, "") for series in chosen}
+        return replace(self, series=chosen, fitted=fitted, whole=self.series)
 
     @property
     def overlays(self) -> bool:
@@ -62,10 +95,19 @@ class Curves:
         return self.x == "d" and self.y == TEST_ERROR
 
 
+def _networks(curves: Iterable[Series]) -> tuple[NetworkName, ...]:
+    """From small to large."""
+    return tuple(sorted({series.network for series in curves}, key=NETWORK_NAMES.index, reverse=True))
+
+
 def curves_experiment(
     name: str, title: str, curves: Curves, protocols: Mapping[PresetName, Protocol]
 ) -> Experiment[Protocol]:
     """The experiment of a figure of curves."""
+
+    def restrict(networks: tuple[NetworkName, ...]) -> Experiment[Protocol]:
+        return curves_experiment(name, f"{title}: {' and '.join(networks)} alone", curves.only(networks), protocols)
+
     return Experiment(
         name=name,
         title=title,
@@ -74,6 +116,8 @@ def curves_experiment(
         analyse=partial(_analyse, curves, protocols["paper"]),
         draw=partial(_draw, curves),
         overlays=curves.overlays,
+        networks=curves.networks,
+        restrict=restrict,
     )
 
 
@@ -117,7 +161,7 @@ def _analyse(
         if line is not None:
             fits[label] = line
         quantity = f"{label}: slope of {_WHAT[curves.y]} against {against}"
-        differing = differences(protocol, paper, series.network, series.penalty)
+        differing = curves.change + differences(protocol, paper, series.network, series.penalty)
         compared = compare_slope(quantity, line, number, differing)
         comparisons.append(_with_overlay(compared, curves, series, protocol, overlay))
     if len(curves.series) > 1:
@@ -135,7 +179,21 @@ def _analyse(
     diverged = int((frame["status"] == "diverged").sum())
     if diverged:
         notes.append(f"{diverged} of {len(frame)} runs diverged; their best parameters before that are used.")
-    return Analysis(frame, comparisons, fits, notes)
+    return Analysis(frame, comparisons, fits, notes, _means(curves, frame, protocol))
+
+
+def _means(curves: Curves, frame: "pd.DataFrame", protocol: Protocol) -> Means:
+    """What the lines of the figure go through."""
+    import pandas as pd
+
+    columns = {}
+    for series in curves.series:
+        by_x = series.rows(frame).groupby(curves.x)
+        for column in (TEST_ERROR, TRAIN_ERROR) if curves.y == TEST_ERROR else (curves.y,):
+            columns[f"{series.label(protocol)}, {_WHAT[column]}"] = by_x[column].agg(geometric_mean)
+    table = pd.DataFrame(columns).rename_axis("d" if curves.x == "d" else "training rows").reset_index()
+    what = "Path norms" if curves.y == PATH_NORM else f"Mean squared errors of Σ g(x_i), g(t) = {_G[curves.target]}"
+    return Means(table, f"{what}, geometric means over {protocol.repeats} repeats:")
 
 
 def _with_overlay(
@@ -175,40 +233,50 @@ def _ratios(curves: Curves, frame: "pd.DataFrame", protocol: Protocol, paper: Pr
             Comparison(
                 f"{_WHAT[curves.y]} of {first.label(protocol)} / {other.label(protocol)}, d = {at}",
                 ratio,
-                protocol=differences(protocol, paper, first.network, first.penalty),
+                protocol=curves.change + differences(protocol, paper, first.network, first.penalty),
             )
         )
     return lines
 
 
 def _draw(curves: Curves, analysis: Analysis, protocol: Protocol, overlay: "Overlay | None") -> "Figure":
-    figure = _plots.new_figure()
-    axes = figure.add_subplot()
-    keys = []
-    for series in curves.series:
-        part, line = series.rows(analysis.frame), analysis.fits.get(series.label(protocol))
-        if curves.y == TEST_ERROR:
-            _style.curve(axes, part[curves.x], part[TRAIN_ERROR], series.look, train=True)
-        _style.curve(axes, part[curves.x], part[curves.y], series.look)
-        keys.append(_style.key(series.look, series.typeset(protocol), line))
-        if line is not None:
-            _style.fitted(axes, line, series.look)
-    keys += _style.kind_keys(bool(analysis.fits), "test" if curves.y == TEST_ERROR else "")
+    panels = curves.panels
+    figure = _plots.new_figure() if len(panels) == 1 else _plots.new_figure(_PANEL * len(panels))
+    grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    keys: list[Line2D] = []
+    others: list[Line2D] = []
     ticks = analysis.frame["d"].tolist()
-    if overlay is not None and curves.overlays:
-        for series in curves.series:
-            rows = published_rows(overlay, curves, series, protocol)
-            if len(rows):
-                _style.overlaid(axes, rows["d"], rows[TEST_ERROR], series)
-                ticks += rows["d"].tolist()
-                size = _style.power(rows["n_samples"])
-                label = f"{series.name}, published, $N = {size}$"
-                keys.append(_style.overlay_key(series, label))
-    _plots.log_axes(axes, ticks if curves.x == "d" else None)
-    axes.set_xlabel("number of inputs $d$" if curves.x == "d" else "training rows $0.64\\,N$")
-    axes.set_ylabel(ordinate(curves.y, curves.target))
-    _plots.legend(axes, keys)
+    for i, (axes, shown) in enumerate(zip(grid, panels, strict=True)):
+        for series in shown:
+            _one_curve(axes, curves, series, protocol, analysis)
+            keys.append(_style.key(series.look, series.typeset(protocol), analysis.fits.get(series.label(protocol))))
+            rows = None if overlay is None else published_rows(overlay, curves, series, protocol)
+            if rows is None or not curves.overlays or not len(rows):
+                continue
+            _style.overlaid(axes, rows["d"], rows[TEST_ERROR], series)
+            ticks += rows["d"].tolist()
+            label = f"{series.name}, published, $N = {_style.power(rows['n_samples'])}$"
+            others.append(_style.overlay_key(series, label))
+        axes.set_xlabel("number of inputs $d$" if curves.x == "d" else "training rows $0.64\\,N$")
+        scale = _style.scale(protocol, curves.x, curves.batch)
+        named = f"{_style.letter(i)} {shown[0].network}, " if len(panels) > 1 else ""
+        axes.set_title(named + scale, loc="left", fontsize=10)
+    for axes in grid:  # after all of them are drawn, whose ordinate is one
+        _plots.log_axes(axes, ticks if curves.x == "d" else None)
+    grid[0].set_ylabel(ordinate(curves.y, curves.target))
+    kinds = _style.kind_keys(bool(analysis.fits), "test" if curves.y == TEST_ERROR else "")
+    _plots.legend(grid[-1], [*keys, *kinds, *others])
     return figure
+
+
+def _one_curve(axes: "Axes", curves: Curves, series: Series, protocol: Protocol, analysis: Analysis) -> None:
+    """Points and lines of a series, and the fitted line."""
+    part, line = series.rows(analysis.frame), analysis.fits.get(series.label(protocol))
+    if curves.y == TEST_ERROR:
+        _style.curve(axes, part[curves.x], part[TRAIN_ERROR], series.look, train=True)
+    _style.curve(axes, part[curves.x], part[curves.y], series.look)
+    if line is not None:
+        _style.fitted(axes, line, series.look)
 
 
 def ordinate(y: str, target: str = "square") -> str:

@@ -1,9 +1,10 @@
 """What an experiment is: cells, their analysis, a plot."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from pyneedle._networks import NetworkName
 from pyneedle.experiments._protocol import PresetName, Protocol
 from pyneedle.experiments._published import NUMBERS, Overlay
 from pyneedle.experiments._session import Session
@@ -47,6 +48,22 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Means:
+    """The geometric means over repeats of what a figure shows, a row for each abscissa.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        The abscissa, and a column for each curve; NaN where a curve has no point.
+    caption : str
+        What they are.
+    """
+
+    frame: "pd.DataFrame"
+    caption: str
+
+
+@dataclass(frozen=True)
 class Analysis:
     """What an experiment computes from its runs.
 
@@ -60,6 +77,8 @@ class Analysis:
         Fitted lines, by name of the curve.
     notes : list of str
         What a reader of the table must know.
+    means : Means, optional
+        The numbers of the figure's points.
     data : Any
         What else the plot needs.
     """
@@ -68,6 +87,7 @@ class Analysis:
     comparisons: list[Comparison] = field(default_factory=list)
     fits: dict[str, PowerLaw] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    means: "Means | None" = None
     data: Any = None
 
 
@@ -95,6 +115,10 @@ class Experiment(Generic[P]):
         Other results are drawn beside one's own.
     remark : str
         What an estimate of the time must add.
+    networks : tuple of str
+        Those that it can be restricted to; empty where all of it is needed.
+    restrict : callable, optional
+        The experiment with some of `networks` alone, given in the order of `networks`.
     """
 
     name: str
@@ -106,6 +130,41 @@ class Experiment(Generic[P]):
     parameters: bool = False
     overlays: bool = False
     remark: str = ""
+    networks: tuple[NetworkName, ...] = ()
+    restrict: "Callable[[tuple[NetworkName, ...]], Experiment[P]] | None" = None
+
+    def only(self, networks: Iterable[str]) -> "Experiment[P]":
+        """The part of the figure that is of some networks.
+
+        Parameters
+        ----------
+        networks : iterable of str
+            Names, in any order.
+
+        Returns
+        -------
+        Experiment
+            This one where it has no other networks.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where they are no names, none is given, or the experiment can't be restricted to one of them.
+        """
+        if isinstance(networks, str):
+            raise TypeError(f"networks must be a list of names, such as ['LN', 'LCN'], got {networks!r}")
+        wanted = list(networks)
+        if not wanted:
+            raise ValueError("networks must have at least one name, got none")
+        if self.restrict is None:
+            raise ValueError(
+                f"networks must not be given for {self.name}, only for the figures of curves, 3, 5 to 7 and 9 to 11"
+            )
+        for name in wanted:
+            if name not in self.networks:
+                raise ValueError(f"networks must be among {', '.join(self.networks)} for {self.name}, got {name!r}")
+        chosen = tuple(name for name in self.networks if name in wanted)
+        return self if chosen == self.networks else self.restrict(chosen)
 
 
 def compare_slope(quantity: str, fit: PowerLaw | None, number: str, protocol: tuple[str, ...]) -> Comparison:

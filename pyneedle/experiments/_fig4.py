@@ -89,7 +89,9 @@ def _analyse(session: "Session", protocol: Protocol, _: "Overlay | None") -> Ana
         ]
     note = (
         "Each second half starts from the parameters with the lowest validation error of the first; the learning rate "
-        "goes on decaying, Adam's moments start anew. The paper prints no number here."
+        "goes on decaying, Adam's moments start anew. It is no run of the store: it is made on this machine, with any "
+        "executor, and kept as an .npz file in the folder with the store's name and the ending .fits. The paper prints "
+        "no number here."
     )
     return Analysis(pd.concat(frames, ignore_index=True), comparisons, notes=[note])
 
@@ -118,6 +120,7 @@ def _draw(analysis: Analysis, protocol: Protocol, _: "Overlay | None") -> "Figur
     axes.set_xlim(0, 2 * protocol.epochs)
     axes.set_xlabel("epoch")
     axes.set_ylabel(r"mean squared error of $\Sigma_i\,x_i^2$")
+    axes.set_title(_style.scale(protocol, "epoch"), loc="left", fontsize=10)
     _plots.legend(axes, keys)
     return figure
 

@@ -135,9 +135,8 @@ def _draw(analysis: Analysis, protocol: RatesProtocol, _: "Overlay | None") -> "
         if column == 0:
             axes.set_ylabel(_curves.ordinate(_curves.TEST_ERROR))
         keys += _style.kind_keys() if column else []
-        d = protocol.rows.d[0]
-        size = f"$N = {_style.power(protocol.n_samples)}$" if column == 0 else f"$d = {d}$"
-        axes.set_title(f"({'ab'[column]}) {size}", loc="left")
+        scale = _style.scale(protocol if rate == "b1" else protocol.rows, x)
+        axes.set_title(f"{_style.letter(column)} {scale}", loc="left", fontsize=10)
         axes.legend(
             handles=keys, frameon=False, fontsize=8, handlelength=2.6, loc="upper left" if column == 0 else "best"
         )

@@ -37,6 +37,7 @@ def reproduce(
     threads: int | None = None,
     progress: bool = True,
     device: "Device | None" = None,
+    networks: "Iterable[str] | None" = None,
 ) -> Result:
     """Make the runs of a figure or table, analyse them, and write its picture and numbers.
 
@@ -49,7 +50,8 @@ def reproduce(
     preset : {"quick", "laptop", "paper"} or Protocol
         The scale.
     out : path-like
-        The folder for the files NAME-PRESET.png, .svg, .csv, -table.csv and .md; made where there is none.
+        The folder for the files NAME-PRESET.png, .svg, .csv, -table.csv and .md; made where there is none. With
+        `networks` their names follow the preset's: fig3a-paper-ln-lcn.png.
     store : path-like, optional
         The runs. Default: runs.sqlite in `out`.
     published : path-like, optional
@@ -63,6 +65,8 @@ def reproduce(
         Show bars on standard error, where that is a terminal.
     device : {"cpu", "cuda"}, optional
         Where the runs are made. Default: that of the protocol, the CPU for a preset.
+    networks : iterable of {"LN", "LCN", "GN"}, optional
+        Run and draw only these, of a figure of curves: 3, 5 to 7 and 9 to 11. Default: all that the figure has.
 
     Returns
     -------
@@ -76,7 +80,7 @@ def reproduce(
     OSError, StoreError, RuntimeError, ImportError, KeyboardInterrupt
         As `Sweep.run`; what was finished is stored.
     """
-    experiment, protocol, label = _resolve(name, preset, device)
+    experiment, protocol, label = _resolve(name, preset, device, networks)
     overlay = _check_settings(published, executor, threads)
     folder = Path(out)
     path = folder / STORE_NAME if store is None else Path(store)
@@ -86,7 +90,7 @@ def reproduce(
         check_available(executor, {protocol.device})
     folder.mkdir(parents=True, exist_ok=True)
     analysis = experiment.analyse(session, protocol, overlay)
-    stem = folder / f"{name}-{label}"
+    stem = folder / "-".join([name, label, *_chosen(experiment)])
     notes = list(analysis.notes)
     if overlay is not None and not experiment.overlays:
         notes.append(f"The rows of {overlay.name} are not shown: only test errors against d have others beside them.")
@@ -104,6 +108,7 @@ def reproduce(
         fits=analysis.fits,
         comparisons=analysis.comparisons,
         notes=notes,
+        means=analysis.means,
         files=[*files, runs, table, text],
         store=path,
     )
@@ -120,6 +125,7 @@ def check(
     threads: int | None = None,
     device: "Device | None" = None,
     store: str | os.PathLike[str] | None = None,
+    networks: "Iterable[str] | None" = None,
 ) -> None:
     """Find out before the first of several experiments what would end each of them.
 
@@ -127,7 +133,7 @@ def check(
     ----------
     names : iterable of str
         Experiments.
-    preset, published, executor, threads, device, store
+    preset, published, executor, threads, device, store, networks
         As for `reproduce`.
 
     Raises
@@ -138,21 +144,27 @@ def check(
         Where the published results can't be read, there is something else than a store, this machine does not have the
         device, or the executor is not installed.
     """
-    devices = {_resolve(name, preset, device)[1].device for name in names}
+    wanted = _listed(networks)
+    devices = {_resolve(name, preset, device, wanted)[1].device for name in names}
     _check_settings(published, executor, threads)
     if store is not None:
         is_store(Path(store))
     check_available(executor, devices)
 
 
-def plan(names: "Iterable[str]", preset: PresetName | Protocol = "quick", device: "Device | None" = None) -> Sweep:
+def plan(
+    names: "Iterable[str]",
+    preset: PresetName | Protocol = "quick",
+    device: "Device | None" = None,
+    networks: "Iterable[str] | None" = None,
+) -> Sweep:
     """The runs of some experiments, each once.
 
     Parameters
     ----------
     names : iterable of str
         Experiments.
-    preset, device
+    preset, device, networks
         As for `reproduce`.
 
     Returns
@@ -163,11 +175,12 @@ def plan(names: "Iterable[str]", preset: PresetName | Protocol = "quick", device
     Raises
     ------
     TypeError, ValueError
-        Where a name or the preset is unknown.
+        Where a name or the preset is unknown, or an experiment does not have a network.
     """
     from pyneedle.experiments._series import joined
 
-    resolved = [_resolve(name, preset, device) for name in names]
+    wanted = _listed(networks)
+    resolved = [_resolve(name, preset, device, wanted) for name in names]
     return joined([experiment.plan(protocol) for experiment, protocol, _ in resolved])
 
 
@@ -177,6 +190,7 @@ def estimate(
     store: str | os.PathLike[str] | None = None,
     threads: int | None = None,
     device: "Device | None" = None,
+    networks: "Iterable[str] | None" = None,
 ) -> Estimate:
     """What the runs of some experiments would take, from a few steps of each shape; nothing is stored.
 
@@ -184,7 +198,7 @@ def estimate(
     ----------
     names : iterable of str
         Experiments; runs that they share count once.
-    preset, store, threads, device
+    preset, store, threads, device, networks
         As for `reproduce`; without a store all runs are to be made.
 
     Returns
@@ -195,7 +209,13 @@ def estimate(
     chosen = list(names)
     keep = any(_registry.get(name).parameters for name in chosen)
     path = None if store is None or not Path(store).exists() else Path(store)
-    return plan(chosen, preset, device).estimate(path, threads, parameters=keep)
+    return plan(chosen, preset, device, networks).estimate(path, threads, parameters=keep)
+
+
+def _chosen(experiment: Experiment[Any]) -> list[str]:
+    """For names of files: the networks, where there are more in the whole figure."""
+    whole = experiment.networks == _registry.get(experiment.name).networks
+    return [] if whole else [name.lower() for name in experiment.networks]
 
 
 def _there(store: Path, folder: Path) -> bool:
@@ -213,10 +233,20 @@ def _check_settings(
     return None if published is None else read_overlay(published)
 
 
+def _listed(networks: "Iterable[str] | None") -> "Iterable[str] | None":
+    """To be gone through more than once."""
+    return networks if networks is None or isinstance(networks, str) else list(networks)
+
+
 def _resolve(
-    name: str, preset: PresetName | Protocol, device: "Device | None" = None
+    name: str,
+    preset: PresetName | Protocol,
+    device: "Device | None" = None,
+    networks: "Iterable[str] | None" = None,
 ) -> tuple[Experiment[Any], Protocol, str]:
     experiment = _registry.get(name)
+    if networks is not None:
+        experiment = experiment.only(networks)
     if device is not None:
         device_named(device)
     _native.active_level()  # an impossible PYNEEDLE_ISA should be known before a file is made

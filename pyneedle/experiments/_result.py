@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyneedle.experiments._experiment import Comparison
+from pyneedle.experiments._experiment import Comparison, Means
 from pyneedle.experiments._slopes import PowerLaw
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ class Result:
         The lines of the table: value, standard error, published value, what of the protocol differs.
     notes : list of str
         What a reader of the table must know.
+    means : Means or None
+        The numbers of the figure's points, where it has curves.
     files : list of Path
         That were written: PNG, SVG, CSV of the runs, CSV of the table, Markdown of picture and table.
     store : Path
@@ -40,5 +42,6 @@ class Result:
     fits: dict[str, PowerLaw]
     comparisons: list[Comparison]
     notes: list[str]
+    means: Means | None
     files: list[Path]
     store: Path

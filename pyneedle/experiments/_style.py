@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 
 from pyneedle import _plots
 from pyneedle._plots import DASHED, DOTTED, SOLID, Look
+from pyneedle.experiments._protocol import Protocol
 from pyneedle.experiments._series import Series
 from pyneedle.experiments._slopes import PowerLaw, geometric_mean
 
@@ -95,6 +96,26 @@ def kind_keys(fits: bool = True, test: str = "test", train: str = "train") -> li
     """The entries of a legend for the kinds of lines."""
     kinds = [line_key(test, TEST, width=1.7), line_key(train, TRAIN, width=1.0)] if test else []
     return [*kinds, line_key("fitted", FIT, width=1.7)] if fits else kinds
+
+
+def scale(protocol: Protocol, x: str, batch: str | int = "ratio") -> str:
+    """What the axes do not say of the scale: d or N, alpha, epochs, rows of a step; mathematical text.
+
+    Parameters
+    ----------
+    protocol : Protocol
+        The scale.
+    x : str
+        The abscissa: "d", "train_rows", or "epoch", where both numbers are to be said.
+    batch : "ratio" or int
+        Rows of a step.
+    """
+    parts = [] if x == "d" else [f"$d = {power(protocol.d)}$"]
+    parts += [] if x == "train_rows" else [f"$N = {power(protocol.n_samples)}$"]
+    parts += [rf"$\alpha = {protocol.alpha}$", f"{protocol.epochs} epochs"]
+    if x == "train_rows":
+        parts.append("80 steps an epoch" if batch == "ratio" else f"batches of {batch}")
+    return ", ".join(parts)
 
 
 def power(values: Iterable[int]) -> str:

@@ -56,14 +56,31 @@ def comparison_frame(comparisons: Sequence[Comparison]) -> "pd.DataFrame":
 
 
 def markdown(result: "Result") -> str:
-    """The picture, the table and the notes, as a piece of a Markdown document."""
+    """The picture, the table, the notes and the means, as a piece of a Markdown document."""
     table = make_table(result.comparisons)
     picture = next(path.name for path in result.files if path.suffix == ".png")
     lines = [f"### {result.name}: {result.title}", f"![{result.title}]({picture})", f"Preset `{result.preset}`."]
     lines[-1] += f" {table.protocol}" * bool(table.protocol)
-    cells = [_COLUMNS, ("---", "---:", "---:", "---"), *table.rows]
-    lines.append("\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in cells))
-    return "\n\n".join([*lines, *result.notes]) + "\n"
+    lines.append(_grid([_COLUMNS, ("---", "---:", "---:", "---"), *table.rows]))
+    lines += result.notes
+    if result.means is not None:
+        frame = result.means.frame
+        rows = [[_mean_text(value) for value in row] for row in frame.itertuples(index=False)]
+        lines += [result.means.caption, _grid([list(frame.columns), ["---:"] * len(frame.columns), *rows])]
+    return "\n\n".join(lines) + "\n"
+
+
+def _grid(rows: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown: names of columns, their alignment, and the rows."""
+    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows)
+
+
+def _mean_text(value: int | float) -> str:
+    if math.isnan(value):
+        return _NOTHING
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.2e}".replace("e-0", "e-") if abs(value) < _SMALL else f"{value:.3g}"
 
 
 def print_result(result: "Result", console: "Console") -> None:
