@@ -5,9 +5,10 @@ A unit of the second hidden layer is dead (inactive on all validation rows), on 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator
 
 from pyneedle import _plots
@@ -18,6 +19,7 @@ from pyneedle.experiments._experiment import Analysis, Comparison, Experiment
 from pyneedle.experiments._presets import AGAINST_D
 from pyneedle.experiments._protocol import PresetName, Protocol, differences
 from pyneedle.experiments._series import BLACK, PenaltyName, joined, penalty_label, typeset_penalty
+from pyneedle.experiments._slopes import geometric_mean
 from pyneedle.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ _SHADES = ("0.82", "0.55", "0.1")
 # Epochs whose counts are kept: about evenly spread on a logarithmic axis.
 _MOST_EPOCHS = 40
 _LAYER = 2
+# On the shares: seen on each of their shades.
+_BEST: dict[str, Any] = {"color": "#d97a16", "linewidth": 1.4, "linestyle": (0, (3, 1.5))}
 
 
 @dataclass(frozen=True)
@@ -92,71 +96,95 @@ def _analyse(session: "Session", protocol: Protocol, _: "Overlay | None") -> Ana
 
     session.run(_plan(protocol))  # all at once, so that the longest go first
     frames, comparisons = [], []
-    largest = max(protocol.inputs("GN"))
     for setting in _SETTINGS:
-        label, sweep = setting.label(protocol), setting.sweep(protocol)
+        sweep = setting.sweep(protocol)
         rows = session.run(sweep).set_index("cell")
+        best_epochs = {str(cell): int(epoch) for cell, epoch in rows["best_epoch"].items()}
         parts = []
         for cell in sweep.cells:
             history = session.history(cell)
             finished = len(history["train_loss"])
             if not finished:
                 continue
+            best = best_epochs[cell.id] + 1  # 0 where no epoch was finite
             at = np.unique(np.geomspace(1, finished, _MOST_EPOCHS).round().astype(int))
+            at = np.union1d(at, [best] if best else [])
             shares = {kind: history[f"{kind}_units"][at - 1, _LAYER - 1] / (cell.d * cell.alpha) for kind in _KINDS}
             row = rows.loc[cell.id]
             errors = {name: row[name] for name in (TRAIN_ERROR, TEST_ERROR)}
             parts.append(
                 pd.DataFrame(
                     {
-                        "setting": label, "penalty": setting.penalty, "strength": cell.strength,
+                        "setting": setting.label(protocol), "penalty": setting.penalty, "strength": cell.strength,
                         "learning_rate": setting.learning_rate, "d": cell.d, "repeat": cell.repeat, "epoch": at,
-                        "last": at == finished, **shares, **errors,
+                        "best": at == best, "last": at == finished, **shares, **errors,
                     }
                 )
             )  # fmt: skip
         part = pd.concat(parts, ignore_index=True)
         frames.append(part)
-        differing = differences(protocol, PROTOCOLS["paper"], "GN", setting.penalty)
-        for when, chosen in (("first", part["epoch"] == 1), ("last", part["last"])):
-            share = part[chosen & (part["d"] == largest)]["mixed"].mean()
-            quantity = f"{label}: share of mixed units, {when} epoch, d = {largest}"
-            comparisons.append(Comparison(quantity, float(share), protocol=differing))
+        comparisons += _lines(part, setting, protocol)
     note = (
-        f"Units of hidden layer {_LAYER}, counted over the validation rows after an epoch. The paper has no such "
-        "numbers; the protocol says how its own scale differs from this run's."
+        f"Mixed units of hidden layer {_LAYER} are those that are neither dead nor linear, counted over the validation "
+        "rows after an epoch; shares are means over repeats. Errors are of the parameters of the best epoch, the one "
+        "with the lowest validation error. The paper has no such numbers; the protocol says how its own scale differs "
+        "from this run's."
     )
     return Analysis(pd.concat(frames, ignore_index=True), comparisons, notes=[note])
+
+
+def _lines(part: "pd.DataFrame", setting: _Setting, protocol: Protocol) -> list[Comparison]:
+    """Of a setting: what is left after an epoch at the smallest and the largest d, and there later, and the error."""
+    label = setting.label(protocol)
+    inputs = sorted(set(protocol.inputs("GN")))
+    smallest, largest = inputs[0], inputs[-1]
+    first = part["epoch"] == 1
+    chosen = [("first", first, smallest)] * (smallest < largest)
+    chosen += [("first", first, largest), ("best", part["best"], largest), ("last", part["last"], largest)]
+    values = {
+        f"share of mixed units, {when} epoch, d = {d}": part[rows & (part["d"] == d)]["mixed"].mean()
+        for when, rows, d in chosen
+    }
+    values[f"test error, d = {largest}"] = geometric_mean(part[part["last"] & (part["d"] == largest)][TEST_ERROR])
+    differing = differences(protocol, PROTOCOLS["paper"], "GN", setting.penalty)
+    return [Comparison(f"{label}: {quantity}", float(value), protocol=differing) for quantity, value in values.items()]
 
 
 def _draw(analysis: Analysis, protocol: Protocol, _: "Overlay | None") -> "Figure":
     frame = analysis.frame
     largest = max(protocol.inputs("GN"))
-    figure = _plots.new_figure(11.0, 6.6)
-    grid = figure.subplots(3, len(_SETTINGS), sharey="row")
+    figure = _plots.new_figure(11.0, 8.6)
+    grid = figure.subplots(4, len(_SETTINGS), sharey="row")
     for column, setting in enumerate(_SETTINGS):
         part = frame[frame["setting"] == setting.label(protocol)]
-        epochs, inputs, errors = grid[:, column]
+        epochs, first, best, errors = grid[:, column]
         _shares(epochs, part[part["d"] == largest], "epoch")
+        for epoch in part[part["best"] & (part["d"] == largest)]["epoch"]:
+            epochs.axvline(epoch, clip_on=False, **_BEST)  # whole at the border, where it often is
         epochs.set_xlabel(f"epoch ($d = {largest}$)")
-        last = part[part["last"]]
-        _shares(inputs, last, "d")
-        inputs.set_xlabel("$d$ (last epoch)")
-        _style.curve(errors, last["d"], last[TRAIN_ERROR], BLACK, train=True)
-        _style.curve(errors, last["d"], last[TEST_ERROR], BLACK)
+        _shares(first, part[part["epoch"] == 1], "d")
+        first.set_xlabel("$d$ (first epoch)")
+        _shares(best, part[part["best"]], "d")
+        best.set_xlabel("$d$ (best epoch)")
+        runs = part[part["last"]]
+        _style.curve(errors, runs["d"], runs[TRAIN_ERROR], BLACK, train=True)
+        _style.curve(errors, runs["d"], runs[TEST_ERROR], BLACK)
         errors.set_yscale("log")
-        errors.set_xlabel("number of inputs $d$")
-        for axes in (inputs, errors):
+        errors.set_xlabel("$d$ (best epoch)")
+        for axes in (first, best, errors):
             axes.xaxis.set_major_locator(FixedLocator(_ticks(protocol.inputs("GN"))))
     settings = [setting.typeset(protocol) for setting in _SETTINGS]
     for i, axes in enumerate(grid.flat):
         axes.set_title(" ".join([_style.letter(i), *settings[i : i + 1]]), loc="left", fontsize=10)
-    grid[0, 0].set_ylabel("share of layer 2")
-    grid[1, 0].set_ylabel("share of layer 2")
-    grid[2, 0].set_ylabel("mean squared error")
+    for axes in grid[:-1, 0]:
+        axes.set_ylabel("share of layer 2")
+    grid[-1, 0].set_ylabel("mean squared error")
     handles = grid[0, 0].get_legend_handles_labels()[0]
-    keys = _style.kind_keys(fits=False)
-    figure.legend(handles=[*handles, *keys], loc="outside upper center", ncols=len(handles) + len(keys), frameon=False)
+    keys = [Line2D([], [], label="best epoch", **_BEST), *_style.kind_keys(fits=False)]
+    figure.legend(
+        handles=[*handles, *keys], loc="outside upper center", ncols=len(handles) + len(keys), frameon=False,
+        title=f"GN, {_style.scale(protocol, 'd')}",
+    )  # fmt: skip
     return figure
 
 

@@ -260,6 +260,8 @@ def _draw(curves: Curves, analysis: Analysis, protocol: Protocol, overlay: "Over
         axes.set_xlabel("number of inputs $d$" if curves.x == "d" else "training rows $0.64\\,N$")
         scale = _style.scale(protocol, curves.x, curves.batch)
         named = f"{_style.letter(i)} {shown[0].network}, " if len(panels) > 1 else ""
+        if curves.y == PATH_NORM:
+            named += rf"target $\Sigma_i\,{_TERM[curves.target]}$, "
         axes.set_title(named + scale, loc="left", fontsize=10)
     for axes in grid:  # after all of them are drawn, whose ordinate is one
         _plots.log_axes(axes, ticks if curves.x == "d" else None)

@@ -75,7 +75,7 @@ def _grid(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows)
 
 
-def _mean_text(value: int | float) -> str:
+def _mean_text(value: float) -> str:
     if math.isnan(value):
         return _NOTHING
     if isinstance(value, int):

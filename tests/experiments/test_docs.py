@@ -24,7 +24,7 @@ class MadeUp:
         rows = [
             {
                 "cell": cell.id, "network": cell.network, "penalty": cell.penalty_kind, "d": cell.d,
-                "n_samples": cell.n_samples, "status": "completed", "path_norm": float(cell.d),
+                "n_samples": cell.n_samples, "status": "completed", "path_norm": float(cell.d), "best_epoch": 1,
                 "test_mse_original": 0.1 * cell.d**3 / cell.n_samples,
                 "train_mse_original": 0.01 * cell.d**3 / cell.n_samples,
             }

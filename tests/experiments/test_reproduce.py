@@ -1,9 +1,11 @@
 """Every experiment from end to end at a tiny scale: files, tables, resumption, errors, the command."""
 
+import math
 import re
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
@@ -13,9 +15,9 @@ from typer.testing import CliRunner
 from pyneedle import experiments
 from pyneedle.cli import app
 from pyneedle.experiments import Protocol, reproduce
-from pyneedle.experiments._haystack import HaystackProtocol
+from pyneedle.experiments._haystack import HaystackProtocol, _needed
 from pyneedle.experiments._rates import RatesProtocol
-from pyneedle.sweep import StoreError, Sweep, _segments
+from pyneedle.sweep import StoreError, Sweep, _segments, read_results
 
 AGAINST_D = Protocol(d=(2, 3, 4), n_samples=(300,), epochs=3, repeats=2, alpha=4, l1=1e-6)
 AGAINST_N = Protocol(d=(3,), n_samples=(100, 200, 400), epochs=3, repeats=2, alpha=4)
@@ -27,7 +29,14 @@ TINY = {
     "fig9a": replace(AGAINST_N, n_samples=(200, 400, 800)),  # batches of 80 rows
     "rates": RatesProtocol(**vars(AGAINST_D), rows=AGAINST_N),
     "haystack": HaystackProtocol(
-        d=(2, 3, 4), n_samples=(100, 200, 400), epochs=10, repeats=1, alpha=4, target_error=0.3
+        d=(2, 3, 4),
+        n_samples=(100, 200, 400),
+        epochs=10,
+        repeats=1,
+        alpha=4,
+        target_error=0.3,
+        smaller_error=0.1,
+        structured_repeats=2,
     ),
 }
 # Experiments with a published number each.
@@ -58,7 +67,8 @@ def test_every_experiment(name, store, tmp_path):
     assert len(pd.read_csv(result.files[3])) == len(result.comparisons) > 0
     if name in NUMBERS:
         assert result.comparisons[0].published == NUMBERS[name]
-    assert len(result.files[4].read_text().split("\n| ")) == len(result.comparisons) + 3
+    rows = 0 if result.means is None else len(result.means.frame) + 2
+    assert len(result.files[4].read_text().split("\n| ")) == len(result.comparisons) + 3 + rows
     console = Console(width=120, record=True)
     experiments.print_result(result, console)
     assert name in console.export_text()
@@ -159,14 +169,87 @@ def test_the_picture_is_the_same_each_time(store, tmp_path):
 
 
 def test_the_ladder_is_left_where_the_target_is_reached(tmp_path):
-    easy = replace(TINY["haystack"], target_error=1e6)
+    easy = replace(TINY["haystack"], target_error=1e6, smaller_error=1e5)
     result = reproduce("haystack", easy, tmp_path, progress=False)
     assert set(result.frame["known"]) == {"at most"}
     assert set(result.frame["n_samples_needed"]) == {100}
-    hard = reproduce("haystack", replace(easy, target_error=1e-30), tmp_path, progress=False)
+    never = replace(easy, target_error=1e-30, smaller_error=1e-31)
+    hard = reproduce("haystack", never, tmp_path, progress=False)
     assert set(hard.frame["known"]) == {"more"}
     assert set(hard.frame["n_samples_needed"]) == {400}
     assert not hard.fits
+    apart = reproduce("haystack", replace(easy, smaller_error=1e-30), tmp_path, progress=False).frame
+    known = apart.groupby(["network", "target_error"])["known"].unique().map(list).to_dict()
+    assert known == {
+        ("GN", 1e6): ["at most"], ("LCN", 1e6): ["at most"], ("LN", 1e6): ["at most"],
+        ("LCN", 1e-30): ["more"], ("LN", 1e-30): ["more"],
+    }  # fmt: skip
+
+
+def test_the_sample_is_read_off_between_two_rungs():
+    runs = pd.DataFrame({"n_samples": [100, 200, 200, 400], "test_mse_original": [1.0, 0.2, 0.05, 0.01]})
+    assert _needed(runs, 0.1) == (pytest.approx(200.0), "about")
+    assert _needed(runs, 10**-1.5) == (pytest.approx(200.0 * 2.0**0.5), "about")
+    assert _needed(runs, 1.0) == (100.0, "at most")
+    assert _needed(runs, 1e-3) == (400.0, "more")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"target_error": 0.0}, "target_error must be finite and positive, got 0.0"),
+        ({"smaller_error": math.inf}, "smaller_error must be finite and positive, got inf"),
+        ({"smaller_error": 0.3}, "smaller_error must be below target_error=0.3, got 0.3"),
+        ({"structured_repeats": 0}, "structured_repeats must be at least 1, got 0"),
+    ],
+)
+def test_impossible_errors_to_reach(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(TINY["haystack"], **change)
+
+
+def test_anatomy_says_what_is_left_at_each_d(store, tmp_path):
+    protocol = TINY["anatomy"]
+    result = reproduce("anatomy", protocol, tmp_path, store, progress=False)
+    frame = result.frame[result.frame["setting"] == "no penalty"]
+    values = {line.quantity: line.value for line in result.comparisons}
+    for when, rows in (("first", frame["epoch"] == 1), ("best", frame["best"]), ("last", frame["last"])):
+        for d in protocol.d if when == "first" else protocol.d[-1:]:
+            part = frame[rows & (frame["d"] == d)]
+            assert len(part) == protocol.repeats
+            np.testing.assert_allclose(part[["dead", "on", "mixed"]].sum(axis=1), 1.0)
+            if d in (protocol.d[0], protocol.d[-1]):
+                assert values[f"no penalty: share of mixed units, {when} epoch, d = {d}"] == part["mixed"].mean()
+    runs = read_results(store).set_index(["penalty", "learning_rate", "d", "repeat", "target", "network", "epochs"])
+    for (d, repeat), part in frame[frame["best"]].groupby(["d", "repeat"]):
+        row = runs.loc[("none", 0.01, d, repeat, "square", "GN", protocol.epochs)]
+        at = (row["n_samples"] == 300) & (row["batch_size"] == 2)
+        assert part["epoch"].tolist() == (row[at]["best_epoch"] + 1).tolist()
+
+
+def test_part_of_a_figure(store, tmp_path):
+    result = reproduce("fig3a", AGAINST_D, tmp_path, store, progress=False, networks=["LCN", "LN"])
+    assert result.files[0].name == "fig3a-custom-ln-lcn.png"
+    assert set(result.frame["network"]) == {"LN", "LCN"}
+    assert set(result.fits) == {"LN", "LCN"}
+    assert all("networks LN, LCN (LN, LCN, GN)" in line.protocol for line in result.comparisons)
+    whole = reproduce("fig3a", AGAINST_D, tmp_path, store, progress=False, networks=["GN", "LN", "LCN"])
+    assert whole.files[0].name == "fig3a-custom.png"
+    assert not any("networks" in text for line in whole.comparisons for text in line.protocol)
+    # A curve that the whole figure fits no line to has one where it stands alone.
+    assert set(reproduce("fig6a", AGAINST_D, tmp_path, store, progress=False, networks=["LN"]).fits) == {"LN"}
+
+
+def test_the_means_are_those_of_the_frame(store, tmp_path):
+    result = reproduce("fig3a", AGAINST_D, tmp_path, store, progress=False, networks=["LN"])
+    table = result.means.frame
+    assert list(table.columns) == ["d", "LN, test error", "LN, training error"]
+    for _, row in table.iterrows():
+        runs = result.frame[result.frame["d"] == row["d"]]
+        assert row["LN, test error"] == pytest.approx(np.exp(np.log(runs["test_mse_original"]).mean()))
+    last = result.files[-1].read_text().splitlines()[-1]
+    assert last.startswith("| 4 | ")
+    assert float(last.split(" | ")[1]) == pytest.approx(table["LN, test error"].iloc[-1], rel=6e-3)
 
 
 @pytest.fixture
@@ -212,6 +295,11 @@ def test_published_rows_that_are_not_shown(name, store, tmp_path, others):
         ({"name": "fig3a", "preset": 3}, "preset must be one of .* or a Protocol, got 3"),
         ({"name": "fig3a", "executor": "slurm"}, "executor must be one of 'local', 'ray', got 'slurm'"),
         ({"name": "fig3a", "threads": 0}, "threads must be at least 1, got 0"),
+        ({"name": "fig3a", "networks": ["LX"]}, "networks must be among LN, LCN, GN for fig3a, got 'LX'"),
+        ({"name": "fig5a", "networks": ["GN", "LN"]}, "networks must be among GN for fig5a, got 'LN'"),
+        ({"name": "fig3a", "networks": []}, "networks must have at least one name, got none"),
+        ({"name": "fig3a", "networks": "LN"}, r"networks must be a list of names, such as \['LN', 'LCN'\], got 'LN'"),
+        ({"name": "rates", "networks": ["GN"]}, "networks must not be given for rates, only for the figures of curves"),
     ],
 )
 def test_bad_arguments(arguments, message, tmp_path):
@@ -252,6 +340,22 @@ def test_command_runs_and_prints(tmp_path, monkeypatch):
     assert (tmp_path / "fig5a-quick.png").exists()
     quiet = run("fig5b", "--out", tmp_path, "--quiet")
     assert (quiet.exit_code, quiet.output) == (0, "")
+
+
+def test_command_runs_part_of_a_figure(tmp_path, monkeypatch):
+    monkeypatch.setitem(experiments.EXPERIMENTS["fig3b"].protocols, "quick", AGAINST_D)
+    part = ["fig3b", "--networks", "ln", "--networks", "LCN", "--out", tmp_path]
+    assert "12 cells, 0 of them there, 12 to do" in run(*part, "--dry-run").output
+    done = run(*part)
+    assert done.exit_code == 0, done.output
+    assert "networks LN, LCN (LN, LCN, GN)" in done.output
+    assert (tmp_path / "fig3b-quick-ln-lcn.png").exists()
+    assert "12 cells, 12 of them there, 0 to do" in run(*part, "--dry-run").output
+    for name in ("fig8", "all"):
+        refused = run(name, "--networks", "LN", "--out", tmp_path / "none")
+        assert refused.exit_code == 2
+        assert re.fullmatch(r"Error: --networks must not be given for fig\d, only for .*\n", refused.stderr)
+        assert not (tmp_path / "none").exists()
 
 
 def test_remarks_of_an_estimate_name_their_experiment(tmp_path, monkeypatch):
