@@ -17,7 +17,7 @@ from pyneedle.cli import app
 from pyneedle.experiments import Protocol, reproduce
 from pyneedle.experiments._haystack import HaystackProtocol, _needed
 from pyneedle.experiments._rates import RatesProtocol
-from pyneedle.sweep import StoreError, Sweep, _segments, read_results
+from pyneedle.sweep import StoreError, Sweep, _segments
 
 AGAINST_D = Protocol(d=(2, 3, 4), n_samples=(300,), epochs=3, repeats=2, alpha=4, l1=1e-6)
 AGAINST_N = Protocol(d=(3,), n_samples=(100, 200, 400), epochs=3, repeats=2, alpha=4)
@@ -220,11 +220,9 @@ def test_anatomy_says_what_is_left_at_each_d(store, tmp_path):
             np.testing.assert_allclose(part[["dead", "on", "mixed"]].sum(axis=1), 1.0)
             if d in (protocol.d[0], protocol.d[-1]):
                 assert values[f"no penalty: share of mixed units, {when} epoch, d = {d}"] == part["mixed"].mean()
-    runs = read_results(store).set_index(["penalty", "learning_rate", "d", "repeat", "target", "network", "epochs"])
-    for (d, repeat), part in frame[frame["best"]].groupby(["d", "repeat"]):
-        row = runs.loc[("none", 0.01, d, repeat, "square", "GN", protocol.epochs)]
-        at = (row["n_samples"] == 300) & (row["batch_size"] == 2)
-        assert part["epoch"].tolist() == (row[at]["best_epoch"] + 1).tolist()
+    runs = reproduce("fig5a", protocol, tmp_path, store, progress=False).frame
+    kept = frame[frame["best"]].set_index(["d", "repeat"])["epoch"]
+    assert kept.to_dict() == (runs.set_index(["d", "repeat"])["best_epoch"] + 1).to_dict()
 
 
 def test_part_of_a_figure(store, tmp_path):
