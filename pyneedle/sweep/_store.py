@@ -58,9 +58,11 @@ class Store:
         if write:
             self._lock = StoreLock(self.path)
         try:
-            # Once more under the lock: another process may have made it meanwhile.
-            if write and not _schema.is_store(self.path):
-                _schema.create(self.path)
+            if write:
+                _schema.remove_unfinished(self.path)
+                # Once more under the lock: another process may have made it meanwhile.
+                if not _schema.is_store(self.path):
+                    _schema.create(self.path)
             self._connection = self._connect(write)
         except BaseException:
             if self._lock is not None:
