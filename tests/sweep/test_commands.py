@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import pyneedle as pn
 from pyneedle.cli import app
-from pyneedle.sweep import Cell, _estimate, _segments, _work, read_results
+from pyneedle.sweep import Cell, _measure, _segments, _work, read_results
 from pyneedle.sweep._checkpoint import Checkpoints
 
 FILE = """
@@ -115,7 +115,7 @@ def test_an_estimate_is_near_the_time_taken(tmp_path):
 
 
 def test_an_estimate_counts_data_and_what_a_run_takes_beside_its_steps(monkeypatch):
-    train, draw = _estimate.train_ensemble, Cell.make_dataset
+    train, draw = _measure.train_ensemble, Cell.make_dataset
 
     def slowly(function):
         def slow(*args, **more):
@@ -124,9 +124,9 @@ def test_an_estimate_counts_data_and_what_a_run_takes_beside_its_steps(monkeypat
 
         return slow
 
-    monkeypatch.setattr(_estimate, "train_ensemble", slowly(train))
+    monkeypatch.setattr(_measure, "train_ensemble", slowly(train))
     assert tiny(repeat=range(20)).estimate(threads=4).seconds >= 2.0  # the interpreter does it for one at a time
-    monkeypatch.setattr(_estimate, "train_ensemble", train)
+    monkeypatch.setattr(_measure, "train_ensemble", train)
     monkeypatch.setattr(Cell, "make_dataset", slowly(draw))
     assert tiny(data_seed=range(40)).estimate(threads=2).seconds >= 2.0
     assert tiny(repeat=range(40)).estimate(threads=2).seconds < 2.0  # on the same data
