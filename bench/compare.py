@@ -14,6 +14,7 @@ from typing import Any
 from bench import adam_path_norm, curves, ensemble, goals
 from bench.baselines import all_peers
 from pyneedle.benchmark import (
+    ACTIVATIONS,
     NETWORKS,
     PENALTIES,
     Comparison,
@@ -86,7 +87,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--d", nargs="+", type=int, help="dimensions, for every network")
     parser.add_argument("--penalties", nargs="+", choices=PENALTIES, help="default: none, and all for GN d=20 and 40")
     parser.add_argument("--kernels", nargs="+", default=list(KERNELS), help="default: auto direct")
-    parser.add_argument("--activation", choices=("relu", "tanh"), default="relu")
+    parser.add_argument("--activation", choices=ACTIVATIONS, default="relu")
     parser.add_argument("--peers", nargs="+", metavar="NAME", help="only peers whose name contains one of these")
     parser.add_argument("--threads", type=int, default=cores(), help="of every side; default: all cores")
     parser.add_argument("--rounds", type=int, help="default 5; 3 with --quick")

@@ -24,10 +24,11 @@ from pathlib import Path
 
 import pyneedle as pn
 from bench.counting import ADAM_BYTES
-from pyneedle import _blas
+from pyneedle import _blas, _penalties
 from pyneedle._networks import BY_NAME
+from pyneedle.benchmark import PENALTIES, STRENGTHS, PenaltyName
 
-CASES = [
+CASES: list[tuple[str, int, PenaltyName]] = [
     ("LN", 4, "none"),
     ("LN", 20, "none"),
     ("LN", 60, "none"),
@@ -36,15 +37,23 @@ CASES = [
     ("GN", 8, "none"),
     ("GN", 8, "path-norm"),
     ("GN", 20, "none"),
+    ("GN", 20, "l1"),
+    ("GN", 20, "l2"),
     ("GN", 20, "path-norm"),
 ]
-PENALTIES = {"none": None, "l1": pn.L1(1e-5), "l2": pn.L2(1e-5), "path-norm": pn.PathNorm(1e-5)}
+# As the command line writes them, with the paper's strengths.
+TEXTS = {kind: kind if kind == "none" else f"{kind}:{strength}" for kind, strength in STRENGTHS.items()}
 WARM, COUNTED = 2, 2  # steps
 ADAM_D = 20
 # Bytes per parameter, beside Adam's: a penalty's gradient by itself reads p and the gradient and writes it, and the
 # path norm's vectors read p before that.
 VECTORS_BYTES = ADAM_BYTES + 4
-SEPARATE_BYTES = {"none": ADAM_BYTES, "l1": ADAM_BYTES + 12, "l2": ADAM_BYTES + 12, "path-norm": VECTORS_BYTES + 12}
+SEPARATE_BYTES: dict[PenaltyName, int] = {
+    "none": ADAM_BYTES,
+    "l1": ADAM_BYTES + 12,
+    "l2": ADAM_BYTES + 12,
+    "path-norm": VECTORS_BYTES + 12,
+}
 STEP = "counted_step"
 PASS = "pn::cpu::AdamPass<float>::step(*"
 
@@ -81,32 +90,34 @@ class Counter:
     def __init__(self, programs: Path, folder: Path) -> None:
         self._programs, self._start, self._taken = programs, folder / "state", 0
 
-    def train(self, network: str, d: int, penalty: str) -> None:
+    def train(self, network: str, d: int, penalty: PenaltyName) -> None:
         """Start from where two epochs of the protocol lead."""
         net = BY_NAME[network](d=d)
-        fit = pn.train(net, pn.make_dataset("square", d, 100_000), 2, penalty=PENALTIES[penalty], keep_state=True)
+        fit = pn.train(
+            net, pn.make_dataset("square", d, 100_000), 2, penalty=_penalties.parse(TEXTS[penalty]), keep_state=True
+        )
         assert fit.state is not None
         self._start.write_bytes(b"".join(part.tobytes() for part in (fit.state.parameters, fit.state.m, fit.state.v)))
         self._taken = fit.state.steps
 
-    def _steps(self, kernel: str, network: str, d: int, penalty: str, counted: int, function: str) -> int:
+    def _steps(self, kernel: str, network: str, d: int, penalty: PenaltyName, counted: int, function: str) -> int:
         numbers = [str(WARM), str(counted), str(self._start), str(self._taken), _blas.find()]
-        return count([str(self._programs / "count_steps"), kernel, network, str(d), penalty, *numbers], function)
+        return count([str(self._programs / "count_steps"), kernel, network, str(d), TEXTS[penalty], *numbers], function)
 
-    def step(self, kernel: str, network: str, d: int, penalty: str) -> float:
+    def step(self, kernel: str, network: str, d: int, penalty: PenaltyName) -> float:
         """Of a training step."""
         return self._steps(kernel, network, d, penalty, COUNTED, STEP) / COUNTED
 
-    def adam_in_training(self, network: str, d: int, penalty: str) -> float:
+    def adam_in_training(self, network: str, d: int, penalty: PenaltyName) -> float:
         """Of the optimiser's part of such a step of the active kernel."""
         # The profiler knows the function by its name alone, so it counts the warm steps, too.
         few, many = (self._steps("active", network, d, penalty, counted, PASS) for counted in (1, 1 + COUNTED))
         return (many - few) / COUNTED
 
-    def adam(self, way: str, d: int, penalty: str) -> float:
+    def adam(self, way: str, d: int, penalty: PenaltyName) -> float:
         """Of the optimiser's step on GN alone; the ways are those of count_adam."""
         numbers = [str(COUNTED), str(self._start)]
-        return count([str(self._programs / "count_adam"), way, "GN", str(d), penalty, *numbers], STEP) / COUNTED
+        return count([str(self._programs / "count_adam"), way, "GN", str(d), TEXTS[penalty], *numbers], STEP) / COUNTED
 
 
 def print_steps(counter: Counter, networks: list[str]) -> None:

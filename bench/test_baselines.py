@@ -9,7 +9,9 @@ import pytest
 from bench import ceilings, compare, counting, goals, roofline
 from bench.baselines import all_peers
 from pyneedle.benchmark import (
+    ACTIVATIONS,
     Comparison,
+    DisagreementError,
     Problem,
     PyneedleSide,
     Ratio,
@@ -37,7 +39,7 @@ def small(network: str, penalty: str = "none", activation: str = "relu") -> Prob
     return replace(problem, strength=1e5 * problem.strength)
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("network", NETWORKS)
 def test_truth_against_finite_differences(network, penalty, activation):
@@ -84,10 +86,28 @@ def test_peer_computes_the_same(peer, network, penalty):
     assert 0.0 < last <= first < 1.0
 
 
+@pytest.mark.parametrize("peer", all_peers(), ids=lambda peer: peer.name)
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_peer_computes_the_same_with_smooth_activations(peer, network, activation):
+    if reason := peer.available():
+        pytest.skip(f"{peer.name}: {reason}")
+    if peer.name == "torch.compile":
+        pytest.skip("compiles for half a minute; the same code as eager")
+    problem = small(network, activation=activation)
+    try:
+        trainer = peer.prepare(problem, 2)
+    except NotImplementedError as error:
+        pytest.skip(f"{peer.name}: {error}")
+    found = Truth.of(problem).compare(trainer)
+    assert found.good, found
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("network", NETWORKS)
-def test_pyneedle_computes_the_same(network, penalty):
-    problem = small(network, penalty)
+def test_pyneedle_computes_the_same(network, penalty, activation):
+    problem = small(network, penalty, activation)
     for kernel in network_of(problem).kernels:
         found = Truth.of(problem).compare(PyneedleSide(problem, kernel, 2))
         assert found.good, (kernel, found)
@@ -103,6 +123,26 @@ def test_a_wrong_side_is_found():
             return float("nan"), super().loss_and_grad()[1]
 
     assert not Truth.of(problem).compare(NotANumber(problem, "auto", 1)).good
+
+
+def test_a_side_that_is_wrong_after_an_epoch_alone_is_found():
+    """As a kernel would be whose shortcuts only then apply."""
+    problem = small("GN")
+
+    class WrongLater(PyneedleSide):
+        def loss_and_grad(self):
+            loss, gradient = super().loss_and_grad()
+            late = any(np.any(p != problem.initial[name]) for name, p in self.problem.initial.items())
+            return loss, {name: 1.01 * g if late else g for name, g in gradient.items()}
+
+    class Wrong:
+        name = "wrong"
+        available = staticmethod(lambda: None)
+        prepare = staticmethod(lambda problem, threads: WrongLater(problem, "auto", threads))
+
+    assert Truth.of(problem).compare(WrongLater(problem, "auto", 1)).good
+    with pytest.raises(DisagreementError, match=r"wrong does not compute the same .* after an epoch: loss"):
+        compare_sides(problem, [Wrong()], rounds=1, budget=0.01)
 
 
 @pytest.mark.parametrize("network", NETWORKS)

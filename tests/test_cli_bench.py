@@ -92,3 +92,25 @@ def test_a_side_that_computes_something_else_is_a_failure(monkeypatch):
     result = run()
     assert result.exit_code == 1
     assert "do not compute the same" in result.stderr
+
+
+def test_a_comparison_with_numpy(monkeypatch):
+    """The program itself at small sizes, with the one peer that is always there."""
+    from pyneedle.benchmark import _quick
+
+    monkeypatch.setattr(_quick, "shipped_peers", lambda: [_quick.NumpyPeer()])
+    monkeypatch.setattr(_quick, "_CASES", (("LN", 3), ("GN", 2)))
+    told = []
+    result = _quick.quick(seconds=20.0, say=told.append)
+    assert [(row.network, row.d, row.kernel) for row in result.rows] == [
+        ("LN", 3, "piecewise_linear"),
+        ("GN", 2, "active"),
+    ]
+    assert result.left_out == []
+    for row in result.rows:
+        assert row.fastest == "NumPy"
+        assert row.seconds["pyneedle"] > 0.0
+        assert "after an epoch: loss" in row.agreement["NumPy"]
+    assert len([line for line in told if "errors against float64" in line]) == 4
+    late = _quick.quick(seconds=0.0)
+    assert (late.rows, late.left_out) == ([], ["LN d=3", "GN d=2"])

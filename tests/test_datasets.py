@@ -1,11 +1,14 @@
 """Data sets: the protocol's points, targets, order and split."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pyneedle as pn
+from pyneedle import _datasets
 
 
 def rows(dataset):
@@ -142,3 +145,41 @@ def test_the_smallest_data_set():
         pn.Dataset.from_arrays(np.zeros((99, 1)), np.zeros(99), split=(0.5, 0.49, 0.01))
     ds = pn.Dataset.from_arrays(np.zeros((100, 1)), np.zeros(100), split=(0.5, 0.49, 0.01))
     assert (len(ds.train), len(ds.validation), len(ds.test)) == (50, 49, 1)
+
+
+def test_numbers_that_were_changed_are_found():
+    """A data set whose numbers were found good is read again as soon as one of its arrays can be written to."""
+    net = pn.LocalNetwork(3, alpha=4)
+    made = pn.make_dataset("square", 3, 100)
+    for dataset in (
+        made,
+        dataclasses.replace(made, sort="none"),
+        pn.Dataset.from_arrays(np.ones((50, 3)), np.ones(50)),
+    ):
+        pn.train(net, dataset, epochs=1)
+        x = dataset.validation.x
+        x.base.setflags(write=True)
+        x.setflags(write=True)
+        before = x[2, 1]
+        x[2, 1] = np.nan
+        with pytest.raises(ValueError, match=r"dataset\.validation\.x must be finite, got nan at index \[2, 1\]"):
+            pn.train(net, dataset, epochs=1)
+        x[2, 1] = before
+        for array in (x.base, x):
+            array.setflags(write=False)
+        pn.train(net, dataset, epochs=1)
+
+
+def test_the_numbers_of_a_made_data_set_are_read_once(monkeypatch):
+    read = []
+    check = _datasets._check_split
+    monkeypatch.setattr(_datasets, "_check_split", lambda name, *args: read.append(name) or check(name, *args))
+    dataset = pn.make_dataset("square", 3, 100)
+    splits = ["dataset.train", "dataset.validation", "dataset.test"]
+    for _ in range(3):
+        _datasets.check(dataset)
+    assert read == splits
+    by_hand = dataclasses.replace(dataset, train=pn.Split(np.ones((5, 3), np.float32), np.ones(5, np.float32)))
+    for _ in range(3):
+        _datasets.check(by_hand)
+    assert read == 4 * splits

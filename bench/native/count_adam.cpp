@@ -45,7 +45,7 @@ int main(int argc, char** argv) try {
   if (way != "separate" && way != "vectors" && way != "one") throw std::invalid_argument("no such way: " + way);
   const bool separate = way == "separate";
   const pn::NetworkShape shape = shape_of(argv[2], std::atoll(argv[3]));
-  const pn::Penalty penalty = pn::make_penalty(argv[4], std::string(argv[4]) == "none" ? 0.0 : 1e-5);
+  const pn::Penalty penalty = penalty_of(argv[4]);
   const std::int64_t counted = std::atoll(argv[5]), size = pn::parameter_layout(shape).size;
   const std::vector<float> zeros(static_cast<std::size_t>(size));
   pn::cpu::ThreadPool pool(1);

@@ -26,7 +26,7 @@ int main(int argc, char** argv) try {
     std::cerr << "usage: count_steps KERNEL NETWORK D PENALTY WARM COUNTED STATE STEPS BLAS\n";
     return 2;
   }
-  const std::string kernel = argv[1], penalty = argv[4];
+  const std::string kernel = argv[1];
   const std::int64_t d = std::atoll(argv[3]), warm = std::atoll(argv[5]), counted = std::atoll(argv[6]),
                      done = std::atoll(argv[8]);
   const pn::NetworkShape shape = shape_of(argv[2], d);
@@ -46,9 +46,8 @@ int main(int argc, char** argv) try {
   }
   std::vector<std::uint32_t> order(static_cast<std::size_t>(rows));
   std::iota(order.begin(), order.end(), 0u);
-  pn::cpu::CpuEngine<float> engine(
-      {shape, {}, pn::make_penalty(penalty, penalty == "none" ? 0.0 : 1e-5), kernel, kBatch, 1},
-      pn::cpu::active_level(), {x.data(), y.data(), rows, x.data(), y.data(), kBatch}, state.data());
+  pn::cpu::CpuEngine<float> engine({shape, {}, penalty_of(argv[4]), kernel, kBatch, 1}, pn::cpu::active_level(),
+                                   {x.data(), y.data(), rows, x.data(), y.data(), kBatch}, state.data());
   engine.restore(state.data() + size, state.data() + 2 * size, state.data());
   engine.begin_epoch(order.data());
   for (std::int64_t i = 0; i < warm; ++i) engine.step(i * kBatch, kBatch, done + i + 1);

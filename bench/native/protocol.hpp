@@ -1,4 +1,4 @@
-// What the programs of this folder share: the protocol's networks, and parameters from a file.
+// What the programs of this folder share: the protocol's networks, penalties, and parameters from a file.
 #pragma once
 
 #include <cstdint>
@@ -8,12 +8,19 @@
 #include <vector>
 
 #include "core/network.hpp"
+#include "core/penalty.hpp"
 
 constexpr std::int64_t kBatch = 800, kWidthPerInput = 50;
 
 inline pn::NetworkShape shape_of(const std::string& network, std::int64_t d) {
   const bool global = network == "GN";
   return {d, global ? d : 1, global ? d * kWidthPerInput : kWidthPerInput, network == "LN", 2, pn::Activation::relu};
+}
+
+// Of "none", or "KIND:STRENGTH".
+inline pn::Penalty penalty_of(const std::string& text) {
+  const std::size_t colon = text.find(':');
+  return pn::make_penalty(text.substr(0, colon), colon == std::string::npos ? 0.0 : std::stod(text.substr(colon + 1)));
 }
 
 // The file holds float32 numbers, flat.

@@ -13,7 +13,19 @@ from ._kinks import clear_of_kinks, near_kinks
 from ._loop import LoopTrainer
 from ._machine import busy, describe
 from ._peer import Peer, Trainer, missing, module
-from ._problem import NETWORKS, PENALTIES, WEIGHTS, Array, NetworkName, Parameters, PenaltyName, Problem, make_problem
+from ._problem import (
+    ACTIVATIONS,
+    NETWORKS,
+    PENALTIES,
+    STRENGTHS,
+    WEIGHTS,
+    Array,
+    NetworkName,
+    Parameters,
+    PenaltyName,
+    Problem,
+    make_problem,
+)
 from ._quick import QuickResult, quick, shipped_peers
 from ._report import comparison_table, machine_table, skipped_lines
 from ._side import PyneedleClock, PyneedleSide, What, after_one_epoch, dataset_of, network_of, penalty_of
@@ -22,8 +34,10 @@ from ._torch import TorchTrainer
 from ._truth import first_step
 
 __all__ = [
+    "ACTIVATIONS",
     "NETWORKS",
     "PENALTIES",
+    "STRENGTHS",
     "WEIGHTS",
     "Agreement",
     "Array",

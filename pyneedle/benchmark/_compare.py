@@ -81,8 +81,9 @@ def compare(
     Parameters
     ----------
     problem : Problem
-        With initial parameters of the protocol. Training rows on which rounding decides the side of a kink are first
-        moved out of the batch whose gradient is compared (`clear_of_kinks`).
+        With initial parameters of the protocol. Loss and gradient are compared there, and where one epoch leads: in the
+        state that is timed. Training rows on which rounding decides the side of a kink are first moved out of the batch
+        on which they are compared (`clear_of_kinks`).
     peers : sequence of Peer
         Those that cannot run are skipped with a line that says why.
     kernels : sequence of str
@@ -108,22 +109,23 @@ def compare(
     """
     say(f"{problem.label}: checking that all sides compute the same")
     problem = clear_of_kinks(problem)
-    truth = Truth.of(problem)
-    warm = after_one_epoch(problem, threads)
+    warm = clear_of_kinks(after_one_epoch(problem, threads))
+    truths = Truth.of(problem), Truth.of(warm, with_steps=False)
     skipped: dict[str, str] = {}
     agreement: dict[str, str] = {}
     sides: dict[str, PyneedleSide] = {}
     for kernel in _kernels(problem, kernels, threads, say):
-        side = PyneedleSide(problem, kernel, threads)
-        _check(truth, f"pyneedle ({kernel})", side, agreement, say)
-        sides[f"pyneedle ({kernel})"] = side
+        name = f"pyneedle ({kernel})"
+        sides[name], settled = (PyneedleSide(start, kernel, threads) for start in (problem, warm))
+        agreement[name] = _check(truths, name, (sides[name], settled), say)
     trainers: dict[str, Trainer] = {}
     for peer in peers:
         reason = peer.available()
         if reason is None:
             try:
-                _check(truth, peer.name, peer.prepare(problem, threads), agreement, say)
-                trainers[peer.name] = peer.prepare(warm, threads)
+                first, trainer = (peer.prepare(start, threads) for start in (problem, warm))
+                agreement[peer.name] = _check(truths, peer.name, (first, trainer), say)
+                trainers[peer.name] = trainer
             except NotImplementedError as error:
                 reason = str(error)
         if reason is not None:
@@ -161,14 +163,19 @@ def _kernels(problem: Problem, kernels: Sequence[str], threads: int, say: Say) -
     return names
 
 
-def _check(truth: Truth, name: str, trainer: Trainer, agreement: dict[str, str], say: Say) -> None:
-    found = truth.compare(trainer)
-    agreement[name] = str(found)
-    say(f"  {name}: errors against float64: {found}")
-    if not found.good:
-        raise DisagreementError(
-            f"{name} does not compute the same as the float64 truth on {truth.problem.label} ({STEPS} steps): {found}"
-        )
+def _check(truths: Sequence[Truth], name: str, trainers: Sequence[Trainer], say: Say) -> str:
+    """The errors of a side at the start and after an epoch; a trainer for each."""
+    parts = []
+    for truth, trainer, when in zip(truths, trainers, ("", "after an epoch: "), strict=True):
+        found = truth.compare(trainer)
+        parts.append(f"{when}{found}")
+        if not found.good:
+            raise DisagreementError(
+                f"{name} does not compute the same as the float64 truth on {truth.problem.label} ({STEPS} steps): "
+                f"{parts[-1]}"
+            )
+    say(f"  {name}: errors against float64: {'; '.join(parts)}")
+    return "; ".join(parts)
 
 
 def _times(

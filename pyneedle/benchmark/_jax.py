@@ -42,7 +42,7 @@ class JaxTrainer:
 
     def _forward(self, p: dict[str, Any], x: Any) -> Any:
         problem, jnp = self.problem, self._jnp
-        act = jnp.tanh if problem.activation == "tanh" else self._jax.nn.relu
+        act = getattr(self._jax.nn, problem.activation)
         if problem.network == "LCN":
             h = act(x.T[:, :, None] * p["w1"][:, None, :] + p["b1"][:, None, :])  # (d, B, alpha)
             h = act(jnp.einsum("dbj,dkj->dbk", h, p["w2"]) + p["b2"][:, None, :])

@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Parameters = dict[str, Array]
 NetworkName = Literal["LN", "LCN", "GN"]
+ActivationName = Literal["relu", "tanh", "sigmoid"]
 PenaltyName = Literal["none", "l1", "l2", "path-norm"]
 
 NETWORKS: tuple[NetworkName, ...] = ("LN", "LCN", "GN")
+ACTIVATIONS: tuple[ActivationName, ...] = ("relu", "tanh", "sigmoid")
 PENALTIES: tuple[PenaltyName, ...] = ("none", "l1", "l2", "path-norm")
 STRENGTHS: dict[PenaltyName, float] = {"none": 0.0, "l1": 1e-8, "l2": 1e-7, "path-norm": 1e-5}  # those of the paper
 WEIGHTS = ("w1", "w2", "w3")  # penalties apply to these, never to biases
@@ -56,7 +58,7 @@ class Problem:
     validation_x: Array
     validation_y: Array
     initial: Parameters
-    activation: Literal["relu", "tanh"] = "relu"
+    activation: ActivationName = "relu"
     penalty: PenaltyName = "none"
     strength: float = 0.0
     optimizer: Optimizer = field(default_factory=Optimizer)
@@ -123,7 +125,7 @@ def make_problem(
     batches: int = 80,
     validation_rows: int = 16_000,
     penalty: PenaltyName = "none",
-    activation: Literal["relu", "tanh"] = "relu",
+    activation: ActivationName = "relu",
     seed: int = 0,
 ) -> Problem:
     """A problem on the square target; the defaults are the protocol's at N_sample = 10^5.
@@ -140,7 +142,7 @@ def make_problem(
         Rows for validation.
     penalty : {"none", "l1", "l2", "path-norm"}
         Of the paper's strength.
-    activation : {"relu", "tanh"}
+    activation : {"relu", "tanh", "sigmoid"}
         Of every hidden unit.
     seed : int
         Of rows and initial parameters.

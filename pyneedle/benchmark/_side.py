@@ -133,7 +133,7 @@ class PyneedleSide:
 class PyneedleClock:
     """Seconds per step or epoch, from the second epoch on: a long training's time less that of its first epoch.
 
-    The difference takes away what a run does once (checks, copies, cells of the data points) and the first epoch, in
+    The difference takes away what a run does once (checks and copies) and the first epoch, in
     which a dense network has not yet settled (kernels.md section 3). What an epoch does once stays in and counts
     against pyneedle: drawing the order, a validation row, keeping the best parameters.
 

@@ -68,7 +68,7 @@ class TorchTrainer:
 
     def _forward(self, p: dict[str, Any], x: Any) -> Any:
         problem, f, torch = self.problem, self._f, self._torch
-        act = torch.tanh if problem.activation == "tanh" else torch.relu
+        act = getattr(torch, problem.activation)
         if problem.network == "LCN":
             h = act(torch.baddbmm(p["b1"], x.t().unsqueeze(2), p["w1"]))  # (d, B, alpha)
             h = act(torch.baddbmm(p["b2"], h, p["w2"]))

@@ -6,11 +6,15 @@ from ._problem import WEIGHTS, Array, Optimizer, Parameters, Problem
 
 
 def _activate(problem: Problem, z: Array) -> Array:
-    return np.tanh(z) if problem.activation == "tanh" else np.maximum(z, 0.0)
+    if problem.activation == "relu":
+        return np.maximum(z, 0.0)
+    return np.tanh(z) if problem.activation == "tanh" else 1.0 / (1.0 + np.exp(-z))
 
 
 def _slope(problem: Problem, h: Array) -> Array:
-    return 1.0 - h * h if problem.activation == "tanh" else (h > 0.0).astype(h.dtype)
+    if problem.activation == "relu":
+        return (h > 0.0).astype(h.dtype)
+    return 1.0 - h * h if problem.activation == "tanh" else h * (1.0 - h)
 
 
 def _stacked(problem: Problem, p: Parameters) -> Parameters:

@@ -11,19 +11,22 @@ from pyneedle.cli._errors import BAD_USAGE, bad_usage, fail, failures
 from pyneedle.cli._runs_table import print_runs
 from pyneedle.sweep import read_results, write_csv, write_parquet
 
+_STANDARD_OUTPUT = Path("/dev/stdout")
 Store = Annotated[Path, typer.Argument(help="The results of a sweep (SQLite).")]
 
 
 def results(
     store: Store,
-    csv: Annotated[Path | None, typer.Option(help="Write all columns of all runs to this file.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write all columns of all runs to this file; - is standard output.")
+    ] = None,
     parquet: Annotated[Path | None, typer.Option(help="The same, as Parquet.")] = None,
 ) -> None:
     """Print the runs of a store, or write them to a file; also while a sweep writes to it."""
     with failures("the results can't be read"):
         frame = read_results(store)
     outputs = [
-        (option, path, write)
+        (option, _STANDARD_OUTPUT if str(path) == "-" else path, write)
         for option, path, write in (("--csv", csv, write_csv), ("--parquet", parquet, write_parquet))
         if path is not None
     ]
@@ -75,6 +78,9 @@ def plot(
         _files.check_writable(path)
     with bad_usage():
         figure = _plot.draw(frame, x, y, group, log_x, log_y)
+        notes = _plot.notes(frame, x, y, group, log_x, log_y)
     with failures(f"--out: could not write {str(path)!r}"):
         _plots.save(figure, path)
+    for note in notes:
+        typer.echo(f"Note: {note}", err=True)
     typer.echo(f"wrote {path}")

@@ -96,7 +96,8 @@ def print_estimate(estimate: Estimate) -> None:
     devices = {shape.example.device for shape in estimate.shapes}
     threads = f"{estimate.threads} {'thread' if estimate.threads == 1 else 'threads'}"
     where = [name for device, name in (("cpu", threads), ("cuda", "the GPU")) if device in devices]
-    console.print(f"time    about {_time(estimate.seconds)} on {' and '.join(where)}")
+    less = ", may be less: dense networks get faster after their first epochs" if estimate.may_be_less else ""
+    console.print(f"time    about {_time(estimate.seconds)} on {' and '.join(where)}{less}")
     console.print(f"memory  {_size(estimate.bytes)} of {_size(estimate.available_bytes)} that may be used")
     if "cuda" in devices:
         most = max(shape.side_by_side for shape in estimate.shapes)

@@ -3,9 +3,10 @@
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 from pyneedle import _checks, _datasets, _device, _networks
 from pyneedle._datasets import Dataset, Sort
@@ -30,6 +31,7 @@ _ADAM = Adam()
 _BY_DATA: Any = ...
 _DRAWN: dict[str, object] = {"target": "square", "n_samples": 100_000, "sort": "abs", "data_seed": 0}
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+_SettingsT = TypeVar("_SettingsT", bound=Adam | L1 | L2 | PathNorm)
 _KERNELS = ("auto", "direct", "piecewise_linear", "active", "reference", *_device.tf32_kernels(["direct", "active"]))
 
 
@@ -131,6 +133,9 @@ class Cell:
             raise TypeError(f"optimizer must be an Adam, got {self.optimizer!r}")
         if self.penalty is not None and not isinstance(self.penalty, (L1, L2, PathNorm)):
             raise TypeError(f"penalty must be None, L1, L2 or PathNorm, got {self.penalty!r}")
+        object.__setattr__(self, "optimizer", _with_positive_zeros(self.optimizer))
+        if self.penalty is not None:
+            object.__setattr__(self, "penalty", _with_positive_zeros(self.penalty))
         if self.network == "GN" and self.block_in != 1:
             raise ValueError(f"block_in must be 1 for a GN, which is one block, got {self.block_in}")
         self._check_data()
@@ -365,6 +370,14 @@ class Cell:
 
 
 _FIELDS = tuple(f.name for f in fields(Cell))
+
+
+def _with_positive_zeros(settings: _SettingsT) -> _SettingsT:
+    """The same with 0.0 for -0.0, which is equal, but another text in the content of a cell."""
+    zeros: dict[str, Any] = {name: 0.0 for name, value in vars(settings).items() if value == 0.0}
+    if all(math.copysign(1.0, getattr(settings, name)) > 0.0 for name in zeros):
+        return settings
+    return replace(settings, **zeros)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -2,6 +2,7 @@
 
 import difflib
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -17,6 +18,8 @@ Axes = dict[str, list[Any]]
 CELL_KEYS = tuple(f.name for f in fields(Cell))
 # "optimizer" takes whole Adams; the settings may be given on their own instead.
 KEYS = (*CELL_KEYS, *OPTIMIZER_KEYS)
+# Of a grid. Each takes some kilobytes, and the memory of the machine should not be what says that a range is too long.
+MOST_CELLS = 5_000_000
 
 
 def check_keys(given: Iterable[object], known: Sequence[str], what: str = "") -> None:
@@ -49,7 +52,15 @@ def make_axes(settings: Mapping[str, object]) -> Axes:
         axes["data"] = [read_data(value) for value in axes["data"]]
     if "penalty" in axes:
         axes["penalty"] = [penalty for value in axes["penalty"] for penalty in _expand_penalty(value)]
+    _check_count(axes)
     return axes
+
+
+def _check_count(axes: Axes) -> None:
+    count = math.prod(map(len, axes.values()))
+    if count > MOST_CELLS:
+        listed = " x ".join(f"{len(values):,} of {key}" for key, values in axes.items() if len(values) > 1)
+        raise ValueError(f"a grid must have at most {MOST_CELLS:,} cells, got {count:,}: {listed}")
 
 
 def axes_of(cell: Cell) -> Axes:
@@ -72,7 +83,9 @@ def _values(key: str, value: object) -> list[Any]:
     """The values of an axis: those of an iterable, or the one that is given."""
     if value is None or isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
         return [value]
-    values = list(value)
+    values = list(itertools.islice(value, MOST_CELLS + 1))
+    if len(values) > MOST_CELLS:
+        raise ValueError(f"{key} must have at most {MOST_CELLS:,} values, got more")
     if not values:
         raise ValueError(f"{key} must have at least one value, got {value!r}")
     return values

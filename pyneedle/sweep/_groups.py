@@ -22,6 +22,13 @@ def groups_of(frame: "pd.DataFrame", x: str, y: str) -> list[str]:
     return [name for name in varying if not _implied(frame, name, [x, *varying])]
 
 
+def merged_columns(frame: "pd.DataFrame", x: str, y: str, groups: Sequence[str]) -> list[str]:
+    """The columns that tell runs apart which have the same x and are in the same group."""
+    together = frame.groupby([x, *(name for name in groups if name != x)], dropna=False)
+    others = [name for name in groups_of(frame, x, y) if name not in groups]
+    return [name for name in others if (together[name].nunique(dropna=False) > 1).any()]
+
+
 def _implied(frame: "pd.DataFrame", name: str, others: Sequence[str]) -> bool:
     by = _FOLLOWS.get(name)
     return by in others and bool((frame.groupby(by, dropna=False)[name].nunique(dropna=False) <= 1).all())

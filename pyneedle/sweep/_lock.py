@@ -23,7 +23,7 @@ class StoreLock:
     Raises
     ------
     StoreError
-        Where another process, or another part of this one, has the lock, or the file can't be made.
+        Where another process, or another part of this one, has the lock, or the file can't be made or written.
     """
 
     def __init__(self, store: Path) -> None:
@@ -36,22 +36,30 @@ class StoreLock:
             os.close(descriptor)
         self._descriptor: int | None = descriptor
         self.holder = f"process {os.getpid()} on {socket.gethostname()}"
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, self.holder.encode())
+        try:
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, self.holder.encode())
+        except BaseException as error:
+            self.release()
+            if not isinstance(error, OSError):
+                raise
+            raise _refused(store, error) from None
 
     def release(self) -> None:
         """Let go; a second call does nothing."""
         if self._descriptor is None:
             return
-        self._path.unlink(missing_ok=True)
-        os.close(self._descriptor)
-        self._descriptor = None
+        descriptor, self._descriptor = self._descriptor, None
+        try:
+            self._path.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
 
     def _open(self, store: Path) -> int:
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as error:
-            raise StoreError(f"cannot write beside {str(store)!r}: {error.strerror or error}") from None
+            raise _refused(store, error) from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except _CONTENDED:
@@ -68,3 +76,7 @@ class StoreLock:
             return os.path.samestat(os.fstat(descriptor), self._path.stat())
         except FileNotFoundError:
             return False
+
+
+def _refused(store: Path, error: OSError) -> StoreError:
+    return StoreError(f"cannot write beside {str(store)!r}: {error.strerror or error}")

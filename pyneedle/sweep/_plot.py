@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from pyneedle import _plots
 from pyneedle._plots import Look
 from pyneedle.sweep._data_file import short_hash
-from pyneedle.sweep._groups import groups_of
+from pyneedle.sweep._groups import groups_of, merged_columns
 
 _SYMBOLS = {"d": "d", "alpha": r"\alpha", "n_samples": "N", "batch_size": "B"}
 _PENALTIES = {"none": "no penalty", "l1": "L1", "l2": "L2", "path-norm": "path norm"}
@@ -55,17 +55,49 @@ def draw(
     columns = groups_of(frame, x, y) if group is None else list(group)
     for column in columns:
         check_column(frame, "group", column)
-    shown = frame[frame["status"] != "failed"]
-    keep = np.isfinite(shown[x].astype(float)) & np.isfinite(shown[y].astype(float))
-    keep &= (shown[x] > 0) | (not log_x)
-    keep &= (shown[y] > 0) | (not log_y)
-    shown = shown[keep]
+    finite, positive = _drawable(frame, x, y, log_x, log_y)
+    shown = frame[finite & positive]
     if shown.empty:
-        positive = " positive" if log_x or log_y else ""
-        raise ValueError(f"y must have finite{positive} values beside x to be drawn, got none for {y!r} against {x!r}")
+        kind = "finite positive" if log_x or log_y else "finite"
+        raise ValueError(f"y must have {kind} values beside x to be drawn, got none for {y!r} against {x!r}")
 
     with _plots.styled():
         return _figure(shown, x, y, columns, log_x, log_y)
+
+
+def notes(
+    frame: pd.DataFrame,
+    x: str,
+    y: str,
+    group: Sequence[str] | None = None,
+    log_x: bool = False,
+    log_y: bool = False,
+) -> list[str]:
+    """What a figure of these arguments, as for `draw`, does not show of its runs: sentences, mostly none."""
+    finite, positive = _drawable(frame, x, y, log_x, log_y)
+    texts = []
+    merged = [] if group is None else merged_columns(frame[finite & positive], x, y, group)
+    if merged:
+        texts.append(f"runs that differ in {', '.join(merged)} are averaged and drawn as repeats: no --group names it")
+    for left_out, why in (
+        ((frame["status"] != "failed") & ~finite, "not finite"),
+        (finite & ~positive, "not positive, and a logarithmic axis has no place for it"),
+    ):
+        count = int(left_out.sum())
+        if count:
+            runs = "1 run is" if count == 1 else f"{count} runs are"
+            texts.append(f"{runs} left out: {x} or {y} is {why}")
+    return texts
+
+
+def _drawable(frame: pd.DataFrame, x: str, y: str, log_x: bool, log_y: bool) -> "tuple[pd.Series, pd.Series]":
+    """Which runs did not fail and have finite values, and which have positive ones where that matters."""
+    finite = frame["status"] != "failed"
+    positive = pd.Series(True, frame.index)
+    for column, logarithmic in ((x, log_x), (y, log_y)):
+        finite &= np.isfinite(frame[column].astype(float))
+        positive &= (frame[column] > 0) | (not logarithmic)
+    return finite, positive
 
 
 def _figure(shown: pd.DataFrame, x: str, y: str, columns: list[str], log_x: bool, log_y: bool) -> Figure:

@@ -42,11 +42,8 @@ _BEFORE, _AFTER = (
     attrgetter(*(_PATHS.get(name, name) for name in names)) for names in (_COLUMNS[:_TIME_AT], _COLUMNS[_TIME_AT + 1 :])
 )
 
-# Counts of units shrink to a few per cent at the fastest level. The digits of losses and parameters are noise (they
-# shrink to 98% and 93%, at the best level to no less), and of a short array the compressor's start costs more than the
-# bytes: these are only framed, by level 0.
+# The fastest level for counts of units; the digits of losses and parameters are noise, which is only framed. See Store.
 _COMPRESSED, _FRAMED = 1, 0
-_LEAST_COMPRESSED = 4096
 
 
 def row(outcome: Outcome) -> tuple[Any, ...]:
@@ -57,7 +54,7 @@ def row(outcome: Outcome) -> tuple[Any, ...]:
 
 def packed(array: Array) -> tuple[str, str, bytes]:
     """dtype, shape and data of an array for the store."""
-    level = _COMPRESSED if array.dtype.kind == "i" and array.nbytes >= _LEAST_COMPRESSED else _FRAMED
+    level = _COMPRESSED if array.dtype.kind == "i" else _FRAMED
     return array.dtype.str, str(list(array.shape)), zlib.compress(array.tobytes(), level)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sqlite3
 import struct
 from pathlib import Path
@@ -15,6 +16,8 @@ _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
 # Big-endian: https://www.sqlite.org/fileformat.html, section 1.3
 _USER_VERSION_AT, _APPLICATION_ID_AT = 60, 68
+# Files that SQLite keeps beside its own while that is open.
+_COMPANIONS = ("", "-wal", "-shm", "-journal")
 
 # Columns of the table of runs, in the order of the result frame; the cell comes last there.
 COLUMNS = {
@@ -112,9 +115,22 @@ def create(path: Path) -> None:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise StoreError(f"cannot make the store {str(path)!r}: {reason or error}") from None
     finally:
-        for suffix in ("", "-wal", "-shm", "-journal"):
+        for suffix in _COMPANIONS:
             with contextlib.suppress(OSError):
                 temporary.with_name(temporary.name + suffix).unlink(missing_ok=True)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove the stores that killed programs were making at `path`.
+
+    Only for the holder of the store's lock, under which alone they are made.
+    """
+    suffixes = "|".join(map(re.escape, _COMPANIONS))
+    unfinished = re.compile(rf"\.{re.escape(path.name)}\.[0-9]+\.tmp({suffixes})")
+    with contextlib.suppress(OSError):  # they are in nobody's way
+        for file in path.parent.iterdir():
+            if unfinished.fullmatch(file.name):
+                file.unlink(missing_ok=True)
 
 
 def is_store(path: Path) -> bool:

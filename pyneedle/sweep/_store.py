@@ -46,6 +46,14 @@ class Store:
     ------
     StoreError
         Where another process writes to it, it is no store or that of a newer version, or it can't be opened.
+
+    Notes
+    -----
+    Arrays are kept as zlib streams. Counts of units, which change rarely, are compressed (level 1): to 4% over 100
+    epochs, 1% over 1,000. Losses and parameters are not (level 0), because their digits are noise: level 1 makes those
+    of 100 epochs no smaller and those of 1,000 by 7%, and no higher level more. Stores of 2,000 runs of an LN came out
+    at the same size with it, 4.3 kB (100 epochs) and 22 kB (1,000) a run, and storing a run took 0.33 ms instead of
+    0.18 ms, and 0.78 ms instead of 0.34 ms.
     """
 
     def __init__(self, path: str | os.PathLike[str], write: bool = False) -> None:
@@ -58,9 +66,11 @@ class Store:
         if write:
             self._lock = StoreLock(self.path)
         try:
-            # Once more under the lock: another process may have made it meanwhile.
-            if write and not _schema.is_store(self.path):
-                _schema.create(self.path)
+            if write:
+                _schema.remove_unfinished(self.path)
+                # Once more under the lock: another process may have made it meanwhile.
+                if not _schema.is_store(self.path):
+                    _schema.create(self.path)
             self._connection = self._connect(write)
         except BaseException:
             if self._lock is not None:

@@ -222,7 +222,9 @@ class Sweep:
         Returns
         -------
         pandas.DataFrame
-            A row a run, in the order of `cells`. A run that failed has status "failed" and NaN for numbers.
+            A row a run, in the order of `cells`. A run that failed has status "failed" and NaN for numbers. An
+            exception in a run is recorded at once and not tried again until the next call, since runs are
+            deterministic; on Ray, runs whose worker is lost are tried up to three times in all.
 
         Raises
         ------

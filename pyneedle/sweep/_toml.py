@@ -12,7 +12,7 @@ from pyneedle import _checks
 from pyneedle._optimizers import Adam
 from pyneedle.sweep._cell import OPTIMIZER_KEYS
 from pyneedle.sweep._data_file import DataFile
-from pyneedle.sweep._grid import KEYS, Axes, check_keys, make_axes
+from pyneedle.sweep._grid import KEYS, MOST_CELLS, Axes, check_keys, make_axes
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -97,7 +97,10 @@ def _spread(key: str, value: Any) -> Any:
     last = _checks.integer(f"{key}'s to", value["to"], minimum=0)
     if first > last:
         raise ValueError(f"{key}'s from must not be above its to, got {first} and {last}")
-    return list(range(first, last + 1, _checks.integer(f"{key}'s step", value.get("step", 1))))
+    values = range(first, last + 1, _checks.integer(f"{key}'s step", value.get("step", 1)))
+    if len(values) > MOST_CELLS:
+        raise ValueError(f"{key} must have at most {MOST_CELLS:,} values, got {len(values):,}")
+    return list(values)
 
 
 def write_grids(grids: Iterable[Axes]) -> str:

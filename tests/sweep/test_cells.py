@@ -80,6 +80,13 @@ def test_the_same_training_is_one_cell():
     assert Cell(network="LN", d=np.int64(4), n_samples=np.int32(1000)).id == ratio.id
     assert Cell(network="LN", d=4, n_samples=1000, dtype=np.float32).id == ratio.id
     assert Cell.from_content(ratio.content).id == ratio.id
+    assert dataclasses.replace(ratio, optimizer=pn.Adam(beta1=-0.0, decay=-0.0)).content["optimizer"] == {
+        **ratio.content["optimizer"],
+        "beta1": 0.0,
+    }
+    zeros = tiny(penalty=[pn.L1(-0.0), pn.L1(0.0)], decay=[-0.0, 0.0], beta2=[0.9, -0.0, 0.0])
+    assert len(zeros) == 2
+    assert all("-0.0" not in cell.canonical for cell in zeros.cells)
     assert pickle.loads(pickle.dumps(ratio)) == ratio
     sweep = tiny(d=[2, 2, 3], repeat=(0, 1, 1))
     assert len(sweep) == 4
@@ -104,6 +111,11 @@ MISTAKES = {
     "network must be one of 'GN', 'LCN', 'LN', got 'XN'": {"network": ["LN", "XN"]},
     "d must be at least 1, got 0": {"d": range(3)},
     "d must have at least one value, got []": {"d": []},
+    "repeat must have at most 5,000,000 values, got more": {"repeat": range(10**30)},
+    "a grid must have at most 5,000,000 cells, got 9,000,000: 3,000 of data_seed x 3,000 of repeat": {
+        "data_seed": range(3000),
+        "repeat": range(3000),
+    },
     "d must be an integer, got 2.5 (float)": {"d": 2.5},
     "target must be one of 'square', 'quartic', 'cosine', got 'cube'": {"target": "cube"},
     "n_samples must be at least 5": {"n_samples": 4},
@@ -209,6 +221,9 @@ BAD_FILES = {
     "some.toml: d must have both ends as in { from = 4": 'network = "LN"\nd = { from = 1 }\n',
     "some.toml: d's step must be at least 1": 'network = "LN"\nd = { from = 1, to = 5, step = 0 }\n',
     "some.toml: d's from must not be above its to, got 8 and 4": 'network = "LN"\nd = { from = 8, to = 4 }\n',
+    "some.toml: repeat must have at most 5,000,000 values, got 300,000,001": (
+        'network = "LN"\nd = 2\nrepeat = { from = 0, to = 300_000_000 }\n'
+    ),
     "some.toml: d must have at least one value": 'network = "LN"\nd = []\n',
     "some.toml: learning_rate's from must be an integer, as ranges are of integers, got 0.1": (
         'network = "LN"\nd = 2\nlearning_rate = { from = 0.1, to = 0.3 }\n'

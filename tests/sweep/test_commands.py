@@ -1,6 +1,7 @@
 """`pyneedle sweep`, `pyneedle results`, `pyneedle plot`."""
 
 import contextlib
+import io
 import re
 import shutil
 import signal
@@ -17,7 +18,7 @@ from typer.testing import CliRunner
 
 import pyneedle as pn
 from pyneedle.cli import app
-from pyneedle.sweep import Cell, _estimate, _segments, _work, read_results
+from pyneedle.sweep import Cell, _measure, _segments, _work, read_results
 from pyneedle.sweep._checkpoint import Checkpoints
 
 FILE = """
@@ -114,7 +115,7 @@ def test_an_estimate_is_near_the_time_taken(tmp_path):
 
 
 def test_an_estimate_counts_data_and_what_a_run_takes_beside_its_steps(monkeypatch):
-    train, draw = _estimate.train_ensemble, Cell.make_dataset
+    train, draw = _measure.train_ensemble, Cell.make_dataset
 
     def slowly(function):
         def slow(*args, **more):
@@ -123,9 +124,9 @@ def test_an_estimate_counts_data_and_what_a_run_takes_beside_its_steps(monkeypat
 
         return slow
 
-    monkeypatch.setattr(_estimate, "train_ensemble", slowly(train))
+    monkeypatch.setattr(_measure, "train_ensemble", slowly(train))
     assert tiny(repeat=range(20)).estimate(threads=4).seconds >= 2.0  # the interpreter does it for one at a time
-    monkeypatch.setattr(_estimate, "train_ensemble", train)
+    monkeypatch.setattr(_measure, "train_ensemble", train)
     monkeypatch.setattr(Cell, "make_dataset", slowly(draw))
     assert tiny(data_seed=range(40)).estimate(threads=2).seconds >= 2.0
     assert tiny(repeat=range(40)).estimate(threads=2).seconds < 2.0  # on the same data
@@ -257,6 +258,18 @@ def test_a_pipe_cuts_nothing_off(store, file):
     assert f"{best:.4g}" in run("results", store).stdout
 
 
+@pytest.mark.parametrize("option", ["--csv", "--parquet"])
+def test_results_to_standard_output(option, store, tmp_path):
+    if option == "--parquet":
+        pytest.importorskip("pyarrow", reason='pyarrow is not installed: pip install "pyneedle[parquet]"')
+    command = [sys.executable, "-m", "pyneedle", "results", str(store), option, "-"]
+    done = subprocess.run(command, capture_output=True, cwd=tmp_path, check=True)
+    read = (pd.read_csv if option == "--csv" else pd.read_parquet)(io.BytesIO(done.stdout))
+    pd.testing.assert_series_equal(read["test_mse"], read_results(store)["test_mse"])
+    assert done.stderr == b"25 runs written to /dev/stdout\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_results_are_aligned(store):
     """Text begins below its heading, numbers end below theirs."""
     heading, _, *rows = [line for line in run("results", store).stdout.splitlines() if line.strip()][:-1]
@@ -372,6 +385,53 @@ def test_what_a_plot_shows(store):
     points = [line for line in axes.get_lines() if len(line.get_xdata()) == 6]
     assert len(points) == 4
     assert len(axes.containers) == 4  # error bars
+
+
+def test_what_a_plot_does_not_tell_apart_is_said(store, tmp_path):
+    def notes(*options):
+        result = run("plot", store, "--x", "d", "--out", tmp_path / "a.png", *options)
+        assert result.exit_code == 0, result.output
+        return result.stderr.splitlines()
+
+    averaged = "Note: runs that differ in {} are averaged and drawn as repeats: no --group names it"
+    assert notes("--y", "epochs") == []
+    assert notes("--y", "epochs", "--group", "network") == [averaged.format("penalty, strength")]
+    assert notes("--y", "epochs", "--group", "penalty") == [averaged.format("network")]
+    # Those of one strength have one penalty; the learning rate, which d = 5 alone changes, tells none apart.
+    assert notes("--y", "epochs", "--group", "network", "--group", "strength") == []
+    assert notes("--y", "epochs", "--group", "repeat") == [averaged.format("network, penalty, strength")]
+
+
+def test_what_a_logarithmic_plot_leaves_out_is_said(store, tmp_path):
+    why = "strength or best_epoch is not positive, and a logarithmic axis has no place for it"
+    frame = read_results(store)
+    for axes, left_out in (
+        (["--log-x"], frame["strength"] == 0),
+        (["--log-y"], frame["best_epoch"] <= 0),
+        (["--log-x", "--log-y"], (frame["strength"] == 0) | (frame["best_epoch"] <= 0)),
+    ):
+        options = ["--x", "strength", "--y", "best_epoch", *axes]
+        result = run("plot", store, *options, "--out", tmp_path / "a.png")
+        assert result.exit_code == 0, result.output
+        count = int(left_out.sum())
+        assert count > 1
+        assert result.stderr == f"Note: {count} runs are left out: {why}\n"
+
+
+def test_what_is_not_finite_is_said_to_be_left_out(store):
+    from pyneedle.sweep import _plot
+
+    frame = read_results(store)
+    assert _plot.notes(frame, "d", "test_mse") == []
+    frame.loc[frame.index[0], "test_mse"] = float("inf")
+    assert _plot.notes(frame, "d", "test_mse") == ["1 run is left out: d or test_mse is not finite"]
+    frame.loc[frame.index[1], "test_mse"] = 0.0
+    assert _plot.notes(frame, "d", "test_mse", log_y=True) == [
+        "1 run is left out: d or test_mse is not finite",
+        "1 run is left out: d or test_mse is not positive, and a logarithmic axis has no place for it",
+    ]
+    frame.loc[frame.index[:2], "status"] = "failed"
+    assert _plot.notes(frame, "d", "test_mse", log_y=True) == []
 
 
 def test_plots_that_can_not_be(store, tmp_path):

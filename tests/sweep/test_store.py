@@ -303,3 +303,58 @@ def test_a_full_disk(tmp_path):
     undisturbed = sweep.run(tmp_path / "b.sqlite")
     assert same_results(stored, undisturbed[undisturbed["cell"].isin(stored["cell"])])
     assert same_results(sweep.run(path), undisturbed)
+
+
+def test_a_disk_that_was_full_when_the_store_was_opened(tmp_path):
+    """Nothing is left of the attempt, and the same process can open the store once there is room."""
+    path = tmp_path / "a.sqlite"
+    code = """
+        import os, resource, sys
+        import pyneedle as pn
+        from pyneedle.sweep import StoreError
+        sweep = pn.Sweep(network="LN", d=2, alpha=4, n_samples=100, epochs=3)
+        unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, unlimited[1]))
+        try:
+            sweep.run(sys.argv[1])
+        except StoreError as error:
+            print(error)
+        print(os.listdir())
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+        print(len(sweep.run(sys.argv[1])))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [f"cannot write beside {str(path)!r}: File too large", "[]", "1"]
+
+
+def test_stores_that_were_never_finished_are_removed(tmp_path):
+    """What a killed program was making goes when the store is opened for writing; names that are alike stay."""
+    path = tmp_path / "a.sqlite"
+    code = f"""
+        import os, sqlite3
+        import pyneedle.sweep as s
+        from pyneedle.sweep import _schema
+        connect = sqlite3.connect
+        class Killed(sqlite3.Connection):
+            def executescript(self, script):
+                super().executescript("BEGIN; CREATE TABLE runs (cell TEXT); PRAGMA cache_spill = 1;")
+                os._exit(9)
+        sqlite3.connect = lambda *args, **more: connect(*args, **more, factory=Killed)
+        s.Store({str(path)!r}, write=True)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False, cwd=tmp_path)
+    assert done.returncode == 9
+    left = [file.name for file in tmp_path.glob(".a.sqlite.*.tmp*")]
+    assert any(name.endswith(".tmp-journal") for name in left), left
+    others = [".a.sqlite.csv.7-8.tmp", ".b.sqlite.7.tmp", ".a.sqlite.7.tmp-notes", "a.sqlite.7.tmp"]
+    for name in [*others, ".a.sqlite.7.tmp", ".a.sqlite.7.tmp-wal"]:
+        (tmp_path / name).touch()
+    with pytest.raises(StoreError, match="does not exist"):
+        read_results(path)
+    assert (tmp_path / ".a.sqlite.7.tmp").exists()  # whoever only reads may not be alone
+    for _ in range(2):
+        assert len(tiny().run(path)) == 1
+        assert sorted(file.name for file in tmp_path.iterdir()) == sorted([*others, "a.sqlite"])
+        (tmp_path / ".a.sqlite.7.tmp").touch()
