@@ -2,62 +2,34 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-import scipy_openblas32
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import dense
+from support.dense import (
+    PENALTIES,
+    check_float64,
+    data,
+    flat,
+    initial,
+    largest_error,
+    mixed_units,
+    network,
+    preactivations,
+    rows_off_kinks,
+    split,
+    train,
+)
 
 from pyneedle import _native
 
-PENALTIES = [("none", 0.0), ("l1", 1e-8), ("l2", 1e-7), ("path-norm", 1e-5)]
 PIECE = 1024  # rows that a forward pass takes at once: certificates serve from the second piece on
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _blas() -> None:
-    library = next(Path(scipy_openblas32.get_lib_dir()).glob("libscipy_openblas*"))
-    _native.load_blas(str(library))
-
-
-def network(d: int, width: int, layers: int = 2, activation: str = "relu") -> _native.Network:
-    return _native.Network(d, d, width, False, layers, activation)
-
-
-def initial(d: int, width: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    def glorot(fan_in, fan_out, shape):
-        return rng.uniform(-1, 1, shape) * np.sqrt(6 / (fan_in + fan_out))
-
-    return {
-        "w1": glorot(d, width, (width, d)),
-        "b1": np.zeros(width),
-        "w2": glorot(width, width, (width, width)),
-        "b2": np.zeros(width),
-        "w3": glorot(width, 1, width),
-    }
-
-
-def flat(p: dict[str, np.ndarray], dtype: str) -> np.ndarray:
-    return np.concatenate([np.ravel(v) for v in p.values()]).astype(dtype)
-
-
-def split(p: np.ndarray, d: int, width: int) -> dict[str, np.ndarray]:
-    shapes = {"w1": (width, d), "b1": (width,), "w2": (width, width), "b2": (width,), "w3": (width,)}
-    ends = np.cumsum([np.prod(s) for s in shapes.values()])
-    return {name: part.reshape(s) for (name, s), part in zip(shapes.items(), np.split(p, ends[:-1]), strict=True)}
-
-
-def data(d: int, n: int, dtype: str, seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    x = np.random.default_rng(seed).uniform(-1, 1, (n, d))
-    x = np.take_along_axis(x, np.argsort(np.abs(x), axis=1), axis=1)
-    return x.astype(dtype), (x**2).mean(axis=1).astype(dtype)
-
-
-def preactivations(p, x):
-    z1 = x @ p["w1"].T + p["b1"]
-    return z1, np.maximum(z1, 0) @ p["w2"].T + p["b2"]
+    dense.load_blas()
 
 
 def textbook(p, x, y):
@@ -69,35 +41,6 @@ def textbook(p, x, y):
     dz2 = r[:, None] * p["w3"] * (z2 > 0)
     dz1 = (dz2 @ p["w2"]) * (z1 > 0)
     return {"w1": dz1.T @ x, "b1": dz1.sum(0), "w2": dz2.T @ h1, "b2": dz2.sum(0), "w3": r @ h2}
-
-
-def rows_off_kinks(p, x, distance):
-    """The rows that no unit's kink is near: a rounding there would be another gradient, for anyone."""
-    z1, z2 = preactivations(p, x)
-    return np.flatnonzero(np.minimum(np.abs(z1).min(1), np.abs(z2).min(1)) > distance)
-
-
-def mixed_units(p, x):
-    """How many units of layer 2 are active on some of the rows and inactive on others."""
-    _, z2 = preactivations(p, x)
-    return np.count_nonzero((z2 > 0).any(0) & (z2 <= 0).any(0))
-
-
-def train(d, width, p, x, y, epochs, batch, penalty, kernel, threads=1, rate=0.01, shuffle=True):
-    job = _native.Job(
-        network(d, width), p, x, y, x[:2000], y[:2000], epochs, batch,
-        _native.Adam(rate, 0.9, 0.999, 1e-7, 0.0, 0.0, "uncorrected"), _native.Penalty(*penalty), 0, kernel, shuffle,
-        keep_state=True,
-    )  # fmt: skip
-    run = _native.train([job], threads)[0]
-    assert run["kernel"] == kernel
-    return run
-
-
-def largest_error(a, b, d, width):
-    """Per tensor, relative to its largest entry; the worst of them."""
-    a, b = split(a, d, width), split(b, d, width)
-    return max(np.abs(a[k] - b[k]).max() / max(np.abs(b[k]).max(), 1e-300) for k in a)
 
 
 def test_kernels_of():
@@ -156,14 +99,6 @@ def test_gradient_along_a_training(d, penalty):
         check_float32(net, p, [(x[rows], y[rows]) for rows in np.array_split(off, 8)], d, width)
 
 
-def check_float64(net, p, x, y, penalty, other, width):
-    loss, g, ran = _native.loss_and_gradient(net, p, x, y, penalty, "active")
-    want_loss, want, other_ran = _native.loss_and_gradient(net, p, x, y, penalty, other)
-    assert (ran, other_ran) == ("active", other)
-    assert loss == pytest.approx(want_loss, rel=1e-12)
-    assert largest_error(g, want, x.shape[1], width) < 1e-12
-
-
 def check_float32(net, p, batches, d, width):
     """Over some batches: the error of a single one hangs on what its residual's rounding errors happen to add up to."""
     p4 = p.astype("float32")
@@ -177,31 +112,6 @@ def check_float32(net, p, batches, d, width):
             errors[name] += [np.square(value - exact[name]).sum(), np.square(plain[name] - exact[name]).sum()]
     for name, (error, textbook_error) in errors.items():
         assert np.sqrt(error) <= 2 * np.sqrt(textbook_error), name
-
-
-@pytest.mark.parametrize("penalty", PENALTIES, ids=lambda p: p[0])
-def test_training_is_direct_training(penalty):
-    """The same function, so the same path; rounding grows along it, hence float64 and few epochs."""
-    d, width = 8, 400
-    x, y = data(d, 6400, "float64")
-    start = flat(initial(d, width, np.random.default_rng(0)), "float64")
-    active, direct = (train(d, width, start, x, y, 4, 400, penalty, kernel) for kernel in ("active", "direct"))
-    
-    np.testing.assert_allclose(active["train_loss"], direct["train_loss"], rtol=1e-6)
-    np.testing.assert_allclose(active["validation_loss"], direct["validation_loss"], rtol=1e-6)
-    for counts in ("dead_units", "on_units", "mixed_units"):
-        np.testing.assert_array_equal(active[counts], direct[counts])
-    assert active["mixed_units"][-1, 1] < width / 2  # it has collapsed, or this test would show little
-    assert np.abs(active["last_parameters"] - direct["last_parameters"]).max() < 1e-5
-
-
-def test_bitwise_the_same_for_any_number_of_threads():
-    d, width = 8, 400
-    x, y = data(d, 3200, "float32")
-    start = flat(initial(d, width, np.random.default_rng(0)), "float32")
-    one, three = (train(d, width, start, x, y, 3, 300, ("none", 0.0), "active", threads=t) for t in (1, 3))
-    np.testing.assert_array_equal(one["last_parameters"], three["last_parameters"])
-    np.testing.assert_array_equal(one["parameters"], three["parameters"])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
