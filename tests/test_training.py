@@ -100,10 +100,12 @@ def test_a_thousand_steps_of_torch_adam(placement, dtype, weight_decay):
 
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("penalty", PENALTIES)
-def test_bitwise_the_same_for_any_number_of_threads(network, penalty):
-    net = network(d=5, alpha=20)
+@pytest.mark.parametrize("kernel", ["auto", "direct"])
+def test_bitwise_the_same_for_any_number_of_threads(network, penalty, kernel):
+    """With batches of 16,000 points, which are more than one piece of work for every kernel."""
+    net, ds = network(d=20, alpha=20), data(20, 3000, "float32")
     fits = [
-        pn.train(net, data(5, 2000, "float32"), epochs=4, penalty=penalty, seed=3, threads=threads)
+        pn.train(net, ds, epochs=4, batch_size=800, penalty=penalty, seed=3, threads=threads, kernel=kernel)
         for threads in (1, 2, 3)
     ]
     assert all(same_bits(fit.last_parameters, fits[0].last_parameters) for fit in fits)

@@ -37,12 +37,12 @@ std::int64_t padded(std::int64_t width) { return (width + kScreenStride - 1) / k
 }  // namespace
 
 template <class T>
-Certificates<T>::Certificates(std::int64_t width, Isa isa, ThreadPool& pool, std::int64_t batch)
+Certificates<T>::Certificates(std::int64_t width, Isa isa, ThreadPool& pool, std::int64_t batch,
+                              const ScreenFunctions* screen)
     : width_(width), stride_(padded(width)), functions_(table<T>(isa).active),
-      screen_(stride_ <= kMostScreenWidth ? screen_functions(isa) : nullptr), pool_(pool), scale_(width),
-      inverse_scale_(width), recent_largest_(width), column_largest_(row_tiling(batch).parts * width),
-      poison_(column_largest_.size()), bounds_(static_cast<std::size_t>(width)),
-      bounded_(static_cast<std::size_t>(width)) {
+      screen_(stride_ <= kMostScreenWidth ? screen : nullptr), pool_(pool), scale_(width), inverse_scale_(width),
+      recent_largest_(width), column_largest_(row_tiling(batch).parts * width), poison_(column_largest_.size()),
+      bounds_(static_cast<std::size_t>(width)), bounded_(static_cast<std::size_t>(width)) {
   list_.reserve(static_cast<std::size_t>(width));
   if (screen_ == nullptr) return;
   quantized_rows_ = Buffer<std::int8_t>(width * stride_);

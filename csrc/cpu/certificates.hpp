@@ -35,8 +35,10 @@ struct OutputLayers {
 template <class T>
 class Certificates {
  public:
-  // batch: the most rows of a call. The pool outlives the certificates.
-  Certificates(std::int64_t width, Isa isa, ThreadPool& pool, std::int64_t batch);
+  // batch: the most rows of a call; screen: one of the level's, or null. The pool outlives the certificates.
+  Certificates(std::int64_t width, Isa isa, ThreadPool& pool, std::int64_t batch, const ScreenFunctions* screen);
+  Certificates(std::int64_t width, Isa isa, ThreadPool& pool, std::int64_t batch)
+      : Certificates(width, isa, pool, batch, screen_functions(isa)) {}
 
   // Nothing is known of any row any more.
   void forget();

@@ -8,6 +8,14 @@
 
 namespace pn::test {
 
+// Sanitizers make a test about ten times slower: what takes the same code through larger sizes or more steps is left to
+// the build without them.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool kSanitized = true;
+#else
+inline constexpr bool kSanitized = false;
+#endif
+
 inline int& failures() {
   static int count = 0;
   return count;

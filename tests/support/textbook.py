@@ -80,3 +80,9 @@ def relative_error(g, truth):
     a, b = flat(g).astype(np.float64), flat(truth).astype(np.float64)
     distance = np.linalg.norm(a - b)
     return float(distance / np.linalg.norm(b)) if distance > 0 else 0.0
+
+
+def worst_relative_error(g, truth):
+    """The largest relative error of a tensor: a small one does not hide behind the others."""
+    assert list(g) == list(truth)
+    return max(relative_error({name: g[name]}, {name: truth[name]}) for name in truth)

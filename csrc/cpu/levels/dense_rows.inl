@@ -72,20 +72,30 @@ inline void add_up_to(T* p, Vec<T> v, std::int64_t n) {
   store_up_to<T>(p, load_up_to(p, n) + v, n);
 }
 
+// Sums over rows are taken in two stages: at the start all residuals have one sign, and a sum of hundreds of such terms
+// one by one has several times the rounding error of a BLAS's.
+constexpr std::int64_t kSummedRows = 8;
+
 template <class T>
 void dense_output_backward(std::int32_t activation, const Panel<T>& h, const T* residual, const T* w, T* dw, T* db) {
   for (std::int64_t c = 0; c < h.columns; ++c) dw[c] = db[c] = T(0);
   with_activation(activation, [&](auto a) {
-    for (std::int64_t r = 0; r < h.rows; ++r) {
-      T* row = h.data + r * h.stride;
-      const Vec<T> res = broadcast(residual[r]);
+    for (std::int64_t first = 0; first < h.rows; first += kSummedRows) {
+      const std::int64_t last = first + kSummedRows < h.rows ? first + kSummedRows : h.rows;
       for (std::int64_t c = 0; c < h.columns; c += kLanes<T>) {
         const std::int64_t n = h.columns - c;
-        const Vec<T> value = load_up_to(row + c, n);
-        const Vec<T> dz = times_derivative<a.value, T>(res * load_up_to(w + c, n), value);
-        add_up_to<T>(dw + c, res * value, n);
-        add_up_to<T>(db + c, dz, n);
-        store_up_to<T>(row + c, dz, n);
+        const Vec<T> weight = load_up_to(w + c, n);
+        Vec<T> dw_sum = broadcast(T(0)), db_sum = dw_sum;
+        for (std::int64_t r = first; r < last; ++r) {
+          T* at = h.data + r * h.stride + c;
+          const Vec<T> res = broadcast(residual[r]), value = load_up_to(at, n);
+          const Vec<T> dz = times_derivative<a.value, T>(res * weight, value);
+          dw_sum += res * value;
+          db_sum += dz;
+          store_up_to<T>(at, dz, n);
+        }
+        add_up_to<T>(dw + c, dw_sum, n);
+        add_up_to<T>(db + c, db_sum, n);
       }
     }
   });
