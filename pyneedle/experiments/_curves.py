@@ -1,6 +1,6 @@
 """Figures of curves: an error or the path norm against d or the training rows, with fitted slopes."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -52,8 +52,6 @@ class Curves:
         Rows of a step.
     visible_gap : bool
         Fit only points where the test error is visibly larger than the training error.
-    whole : tuple of Series
-        All curves of the figure, where these are some of them; else empty.
     """
 
     series: tuple[Series, ...]
@@ -63,19 +61,11 @@ class Curves:
     target: "TargetName" = "square"
     batch: str | int = "ratio"
     visible_gap: bool = False
-    whole: tuple[Series, ...] = ()
 
     @property
     def networks(self) -> tuple[NetworkName, ...]:
-        """Those that the curves are of."""
-        return _networks(self.series)
-
-    @property
-    def change(self) -> tuple[str, ...]:
-        """How the figure differs from the paper's, where curves are left out."""
-        if not self.whole:
-            return ()
-        return (f"networks {', '.join(self.networks)} ({', '.join(_networks(self.whole))})",)
+        """Those that the curves are of, from small to large."""
+        return tuple(sorted({series.network for series in self.series}, key=NETWORK_NAMES.index, reverse=True))
 
     @property
     def panels(self) -> tuple[tuple[Series, ...], ...]:
@@ -87,17 +77,12 @@ class Curves:
         """The curves of some networks, with a fitted line for each."""
         chosen = tuple(series for series in self.series if series.network in networks)
         fitted = {series: self.fitted.get(series, "") for series in chosen}
-        return replace(self, series=chosen, fitted=fitted, whole=self.series)
+        return replace(self, series=chosen, fitted=fitted)
 
     @property
     def overlays(self) -> bool:
         """Whether published results, which are errors against d, can be drawn beside these."""
         return self.x == "d" and self.y == TEST_ERROR
-
-
-def _networks(curves: Iterable[Series]) -> tuple[NetworkName, ...]:
-    """From small to large."""
-    return tuple(sorted({series.network for series in curves}, key=NETWORK_NAMES.index, reverse=True))
 
 
 def curves_experiment(
@@ -161,7 +146,7 @@ def _analyse(
         if line is not None:
             fits[label] = line
         quantity = f"{label}: slope of {_WHAT[curves.y]} against {against}"
-        differing = curves.change + differences(protocol, paper, series.network, series.penalty)
+        differing = differences(protocol, paper, series.network, series.penalty)
         compared = compare_slope(quantity, line, number, differing)
         comparisons.append(_with_overlay(compared, curves, series, protocol, overlay))
     if len(curves.series) > 1:
@@ -233,7 +218,7 @@ def _ratios(curves: Curves, frame: "pd.DataFrame", protocol: Protocol, paper: Pr
             Comparison(
                 f"{_WHAT[curves.y]} of {first.label(protocol)} / {other.label(protocol)}, d = {at}",
                 ratio,
-                protocol=curves.change + differences(protocol, paper, first.network, first.penalty),
+                protocol=differences(protocol, paper, first.network, first.penalty),
             )
         )
     return lines
