@@ -136,9 +136,7 @@ def print_steps(counter: Counter, networks: list[str]) -> None:
 
 def print_adam(counter: Counter) -> None:
     """Separate passes against the one pass."""
-    print(
-        "| optimiser | separate passes | vectors apart | one pass | separate / one | in training |"
-    )
+    print("| optimiser | separate passes | vectors apart | one pass | separate / one | in training |")
     print("|---|---|---|---|---|---|", flush=True)
     for penalty in PENALTIES:
         counter.train("GN", ADAM_D, penalty)
