@@ -132,6 +132,11 @@ def finite(name: str, values: Array) -> None:
     raise ValueError(f"{name} must be finite, got {values[where]} at index [{at}]")
 
 
+def label(name: str, key: str) -> str:
+    """How users write the array `key` of an argument; the empty key stands for a single array."""
+    return f"{name}[{key!r}]" if key else name
+
+
 def shape_text(shape: Iterable[int]) -> str:
     """A shape as Python writes a tuple."""
     return str(tuple(int(n) for n in shape))

@@ -76,7 +76,7 @@ def zeros_like(p: Any) -> Any:
     """Zeros like an array, or a dict of arrays."""
     if not isinstance(p, Mapping):
         return _zeros("p", p)
-    return {key: _zeros(f"p[{key!r}]", value) for key, value in p.items()}
+    return {key: _zeros(_checks.label("p", key), value) for key, value in p.items()}
 
 
 def adam_step(
@@ -143,13 +143,13 @@ def _borrow(shapes: Shapes, p: object, name: str, changed: bool = False) -> tupl
     _device.check("cuda")
     arrays = _parameters.check_keys(shapes, p, name)
     key = next(iter(shapes))
-    loan = Loan(_label(name, key), arrays[key])
+    loan = Loan(_checks.label(name, key), arrays[key])
     return loan, _addresses(loan, shapes, arrays, name, changed)
 
 
 def _addresses(loan: Loan, shapes: Shapes, p: object, name: str, changed: bool) -> list[int]:
     arrays = _parameters.check_keys(shapes, p, name)
-    return [loan.address(_label(name, key), arrays[key], shape, changed) for key, shape in shapes.items()]
+    return [loan.address(_checks.label(name, key), arrays[key], shape, changed) for key, shape in shapes.items()]
 
 
 def _check_apart(shapes: Shapes, addresses: Mapping[str, list[int]], itemsize: int) -> None:
@@ -182,14 +182,10 @@ def _zeros(name: str, value: Any) -> Any:
 
 
 def _shapes(p: Mapping[str, Any]) -> Shapes:
-    return {key: _shape(_label("p", key), value) for key, value in p.items()}
+    return {key: _shape(_checks.label("p", key), value) for key, value in p.items()}
 
 
 def _shape(name: str, value: Any) -> tuple[int, ...]:
     if hasattr(value, "shape"):
         return tuple(int(n) for n in value.shape)
     return Loan(name, value).borrow(name, value).shape
-
-
-def _label(name: str, key: str) -> str:
-    return f"{name}[{key!r}]" if key else name

@@ -251,7 +251,7 @@ def _arrays(shapes: Shapes, given: Mapping[str, object]) -> dict[str, Mapping[st
             raise TypeError(f"{name} must have the parameters' dtype {dtypes['p']}, got {dtypes[name]}")
         for key in shapes:
             if name != "g" and not arrays[key].flags.writeable:
-                raise ValueError(f"{name}{f'[{key!r}]' if key else ''} must be writable, got a read-only array")
+                raise ValueError(f"{_checks.label(name, key)} must be writable, got a read-only array")
     return checked
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pyneedle import _checks
 from pyneedle._checks import Array, dense, float_dtype, shape_text
 from pyneedle._dlpack import describe
 
@@ -45,8 +46,7 @@ def check(shapes: Shapes, p: object, name: str = "p") -> np.dtype[Any]:
     common: tuple[str, np.dtype[Any]] | None = None
     for key, shape in shapes.items():
         value = arrays[key]
-        # The empty key stands for a single array.
-        label = f"{name}[{key!r}]" if key else name
+        label = _checks.label(name, key)
         if not isinstance(value, np.ndarray):
             raise TypeError(f"{label} must be a numpy array, got {describe(value)}")
         if value.shape != shape:

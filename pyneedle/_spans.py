@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from pyneedle import _checks
+
 
 class Span(NamedTuple):
     """An array's memory, from its first byte to behind its last one."""
@@ -12,11 +14,6 @@ class Span(NamedTuple):
     changed: bool
     name: str  # of the argument
     key: str  # of the array in that, or ""
-
-    @property
-    def label(self) -> str:
-        """As users write it."""
-        return f"{self.name}[{self.key!r}]" if self.key else self.name
 
 
 def meeting(spans: Iterable[Span]) -> tuple[Span, Span] | None:
@@ -36,4 +33,5 @@ def meeting(spans: Iterable[Span]) -> tuple[Span, Span] | None:
 
 def error(one: Span, other: Span) -> ValueError:
     """What to raise where these share memory."""
-    return ValueError(f"{one.label} and {other.label} must not share memory")
+    first, second = (_checks.label(span.name, span.key) for span in (one, other))
+    return ValueError(f"{first} and {second} must not share memory")

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from ._equality import STEPS, Truth
@@ -116,16 +117,16 @@ def compare(
     sides: dict[str, PyneedleSide] = {}
     for kernel in _kernels(problem, kernels, threads, say):
         name = f"pyneedle ({kernel})"
-        sides[name], settled = (PyneedleSide(start, kernel, threads) for start in (problem, warm))
-        agreement[name] = _check(truths, name, (sides[name], settled), say)
+        prepare = partial(PyneedleSide, kernel=kernel, threads=threads)
+        _, agreement[name] = _prepared(truths, name, prepare, say)
+        sides[name] = prepare(problem)
     trainers: dict[str, Trainer] = {}
     for peer in peers:
         reason = peer.available()
         if reason is None:
             try:
-                first, trainer = (peer.prepare(start, threads) for start in (problem, warm))
-                agreement[peer.name] = _check(truths, peer.name, (first, trainer), say)
-                trainers[peer.name] = trainer
+                prepared = _prepared(truths, peer.name, partial(peer.prepare, threads=threads), say)
+                trainers[peer.name], agreement[peer.name] = prepared
             except NotImplementedError as error:
                 reason = str(error)
         if reason is not None:
@@ -163,19 +164,26 @@ def _kernels(problem: Problem, kernels: Sequence[str], threads: int, say: Say) -
     return names
 
 
-def _check(truths: Sequence[Truth], name: str, trainers: Sequence[Trainer], say: Say) -> str:
-    """The errors of a side at the start and after an epoch; a trainer for each."""
-    parts = []
-    for truth, trainer, when in zip(truths, trainers, ("", "after an epoch: "), strict=True):
-        found = truth.compare(trainer)
-        parts.append(f"{when}{found}")
-        if not found.good:
-            raise DisagreementError(
-                f"{name} does not compute the same as the float64 truth on {truth.problem.label} ({STEPS} steps): "
-                f"{parts[-1]}"
-            )
-    say(f"  {name}: errors against float64: {'; '.join(parts)}")
-    return "; ".join(parts)
+def _prepared(
+    truths: tuple[Truth, Truth], name: str, prepare: Callable[[Problem], Trainer], say: Say
+) -> tuple[Trainer, str]:
+    """A side's trainer where an epoch leads, and its errors at the start and there."""
+    first, settled = truths
+    start = _check(first, name, prepare(first.problem))  # freed before the other takes its memory
+    trainer = prepare(settled.problem)
+    errors = f"{start}; {_check(settled, name, trainer, 'after an epoch: ')}"
+    say(f"  {name}: errors against float64: {errors}")
+    return trainer, errors
+
+
+def _check(truth: Truth, name: str, trainer: Trainer, when: str = "") -> str:
+    found = truth.compare(trainer)
+    if not found.good:
+        raise DisagreementError(
+            f"{name} does not compute the same as the float64 truth on {truth.problem.label} ({STEPS} steps): "
+            f"{when}{found}"
+        )
+    return f"{when}{found}"
 
 
 def _times(
