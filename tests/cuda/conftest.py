@@ -1,22 +1,26 @@
-"""Tests that need a GPU skip where there is none. With PYNEEDLE_TEST_GPU=made-up they run on one that is NumPy and the
-CPU's kernels underneath, so that it is known what they ask for makes sense.
+"""Tests that need a GPU skip where there is none. PYNEEDLE_TEST_GPU names another to run on: the folder with a build of
+tests/emulator, whose GPU runs the very kernels on the processor; or made-up, which is NumPy and the CPU's kernels
+underneath, so that it is known that what the tests ask for makes sense.
 """
 
 import os
 
 import pytest
-from support import fake_cuda, gpu
+from support import emulator, fake_cuda, gpu
 
 from pyneedle import _device
 
-MADE_UP = os.environ.get("PYNEEDLE_TEST_GPU") == "made-up"
+GPU = os.environ.get("PYNEEDLE_TEST_GPU", "")
+ARRAYS_MADE_UP = GPU != ""  # of NumPy, with DLPack's word that they are on a GPU
 
 
 @pytest.fixture(autouse=True)
 def cuda(monkeypatch):
     """The module of the GPU."""
-    if MADE_UP:
+    if GPU == "made-up":
         fake_cuda.install(monkeypatch)
+    elif GPU:
+        emulator.install(monkeypatch, GPU)
     elif reason := _device.unavailable():
         pytest.skip(f"needs a GPU: {reason}")
     from pyneedle import _cuda
@@ -27,14 +31,14 @@ def cuda(monkeypatch):
 @pytest.fixture(params=gpu.LIBRARIES)
 def library(request, monkeypatch, cuda):
     """Arrays on the GPU, of each library."""
-    return gpu.made_up_library(request.param, monkeypatch) if MADE_UP else gpu.library(request.param)
+    return gpu.made_up_library(request.param, monkeypatch) if ARRAYS_MADE_UP else gpu.library(request.param)
 
 
 @pytest.fixture
 def any_library(monkeypatch, cuda):
     """Arrays on the GPU, of the first library that there is, or of the one that PYNEEDLE_TEST_ARRAYS names."""
     names = gpu.chosen(os.environ.get("PYNEEDLE_TEST_ARRAYS", ""))
-    if MADE_UP:
+    if ARRAYS_MADE_UP:
         return gpu.made_up_library(names[0], monkeypatch)
     for name in names:
         try:
@@ -47,5 +51,5 @@ def any_library(monkeypatch, cuda):
 @pytest.fixture
 def only_on_a_gpu():
     """Where the made-up one says nothing."""
-    if MADE_UP:
+    if ARRAYS_MADE_UP:
         pytest.skip("the made-up GPU has no streams and no memory of its own")

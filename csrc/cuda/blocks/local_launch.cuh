@@ -66,9 +66,8 @@ void measure(LocalLaunch<T>& launch, std::int64_t available) {
 template <class T>
 void launch_local_epoch(const LocalLaunch<T>& launch, std::int64_t turns, cudaStream_t stream) {
   allow_fast(&local_kernel<T>);
-  local_kernel<T>
-      <<<static_cast<unsigned>(turns), kLocalThreads, static_cast<std::size_t>(launch.fast_bytes), stream>>>(launch);
-  check(cudaGetLastError(), "launching an epoch");
+  launch_kernel("launching an epoch", stream, {static_cast<unsigned>(turns), kLocalThreads, launch.fast_bytes},
+                local_kernel<T>, launch);
 }
 
 template <class T>
@@ -82,9 +81,8 @@ void measure(LocalCall<T>& call, std::int64_t available) {
 template <class T>
 void launch_local_call(const LocalCall<T>& call, std::int32_t blocks, cudaStream_t stream) {
   allow_fast(&local_call_kernel<T>);
-  local_call_kernel<T>
-      <<<static_cast<unsigned>(blocks), kLocalThreads, static_cast<std::size_t>(call.fast_bytes), stream>>>(call);
-  check(cudaGetLastError(), "launching an evaluation");
+  launch_kernel("launching an evaluation", stream, {static_cast<unsigned>(blocks), kLocalThreads, call.fast_bytes},
+                local_call_kernel<T>, call);
 }
 
 #define PN_INSTANTIATE_LOCAL(T)                                                        \

@@ -67,8 +67,8 @@ __global__ void copy_best(const Member<T>* members, const Turn* turns, std::int6
 template <class T>
 void find_ranges(const T* x, std::int64_t rows, std::int32_t inputs, std::int32_t groups, piecewise::Range* ranges,
                  cudaStream_t stream) {
-  range_kernel<<<static_cast<unsigned>(groups), kRangeThreads, 0, stream>>>(x, rows, inputs, groups, ranges);
-  check(cudaGetLastError(), "launching the search for the data's range");
+  launch_kernel("launching the search for the data's range", stream, {static_cast<unsigned>(groups), kRangeThreads},
+                range_kernel<T>, x, rows, inputs, groups, ranges);
 }
 
 template <class T>
@@ -140,9 +140,8 @@ void MemberStore<T>::begin_epoch(const std::vector<MemberEpoch>& epochs) {
   host_turn_count_[0] = static_cast<std::int32_t>(count);
   turns_.upload(host_turns_.data(), 0, count, stream_);
   turn_count_.upload(host_turn_count_.data(), 0, 1, stream_);
-  draw_orders<T>
-      <<<static_cast<unsigned>(count), kOrderThreads, 0, stream_>>>(members_.data(), turns_.data(), items_.data());
-  check(cudaGetLastError(), "launching the shuffling");
+  launch_kernel("launching the shuffling", stream_, {static_cast<unsigned>(count), kOrderThreads}, draw_orders<T>,
+                members_.data(), turns_.data(), items_.data());
 }
 
 template <class T>
@@ -168,8 +167,8 @@ void MemberStore<T>::keep_best(const std::vector<std::int64_t>& members) {
   }
   turns_.upload(host_turns_.data(), 0, count, stream_);
   const dim3 grid(static_cast<unsigned>((parameters_ + 255) / 256), static_cast<unsigned>(count));
-  copy_best<T><<<grid, 256, 0, stream_>>>(members_.data(), turns_.data(), parameters_);
-  check(cudaGetLastError(), "launching the copy of the best parameters");
+  launch_kernel("launching the copy of the best parameters", stream_, {grid, 256}, copy_best<T>, members_.data(),
+                turns_.data(), parameters_);
   check(cudaStreamSynchronize(stream_), "keeping the best parameters");
 }
 

@@ -24,8 +24,7 @@ __global__ void single_member_kernel(const SingleMember<T> value, SingleMember<T
 
 template <class T>
 void launch_single_member(const SingleMember<T>& value, SingleMember<T>* target, cudaStream_t stream) {
-  single_member_kernel<T><<<1, 1, 0, stream>>>(value, target);
-  check(cudaGetLastError(), "preparing an evaluation");
+  launch_kernel("preparing an evaluation", stream, {1, 1}, single_member_kernel<T>, value, target);
 }
 
 template <class T>
@@ -40,9 +39,9 @@ void launch_calls(const StepView<T>& view, const std::vector<PhaseCall>& calls, 
                   cudaStream_t stream) {
   for (const PhaseCall& call : calls) {
     const dim3 grid(static_cast<unsigned>(call.teams), static_cast<unsigned>(members));
-    const auto fast = static_cast<std::size_t>(call.fast ? view.fast_bytes : 0);
-    phase_kernel<T><<<grid, kPhaseThreads, fast, stream>>>(view, call);
-    check(cudaGetLastError(), "launching a phase of a step");
+    const std::int64_t fast_bytes = call.fast ? view.fast_bytes : 0;
+    launch_kernel("launching a phase of a step", stream, {grid, kPhaseThreads, fast_bytes}, phase_kernel<T>, view,
+                  call);
   }
 }
 

@@ -22,8 +22,8 @@ void launch_on(cudaStream_t stream, const Kernel& kernel) {
   const std::int64_t blocks = kernel.blocks();
   if (blocks == 0) return;
   if (blocks > 0x7fffffff) throw std::runtime_error("an array is too large for one kernel on the GPU");
-  run_kernel<<<static_cast<unsigned>(blocks), Kernel::threads(), 0, stream>>>(kernel);
-  check(cudaGetLastError(), "launching a kernel");
+  launch_kernel("launching a kernel", stream, {static_cast<unsigned>(blocks), Kernel::threads()}, run_kernel<Kernel>,
+                kernel);
 }
 
 // Tells a graph's conditional node which of its bodies to run.
@@ -81,8 +81,7 @@ class DeviceLauncher {
   void capture_bodies(const std::int32_t* which, int n, Body body) {
     cudaGraphConditionalHandle handle{};
     check(cudaGraphConditionalHandleCreate(&handle, graph_of_capture(stream_), 0, 0), "making a conditional handle");
-    choose_body<<<1, 1, 0, stream_>>>(handle, which);
-    check(cudaGetLastError(), "launching a kernel");
+    launch_kernel("launching a kernel", stream_, {1, 1}, choose_body, handle, which);
 
     cudaGraphNodeParams parameters = {};
     parameters.type = cudaGraphNodeTypeConditional;

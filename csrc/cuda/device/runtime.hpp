@@ -151,6 +151,25 @@ class Laps {
   Event begun_[2];
 };
 
+// Blocks of a launch, threads of each, and shared memory of each beside what the kernel declares.
+struct LaunchExtent {
+  dim3 blocks;
+  int threads;
+  std::int64_t fast_bytes = 0;
+};
+
+// doing: as check has it.
+template <class... Parameters, class... Arguments>
+void launch_kernel(const char* doing, cudaStream_t stream, const LaunchExtent& extent, void (*kernel)(Parameters...),
+                   const Arguments&... arguments) {
+  cudaLaunchConfig_t config{};
+  config.gridDim = extent.blocks;
+  config.blockDim = dim3(static_cast<unsigned>(extent.threads));
+  config.dynamicSmemBytes = static_cast<std::size_t>(extent.fast_bytes);
+  config.stream = stream;
+  check(cudaLaunchKernelEx(&config, kernel, arguments...), doing);
+}
+
 // Puts a conditional node after all that the stream has captured, and before what it captures next. parameters: gets
 // the node's body graphs.
 void add_conditional_node(cudaStream_t capturing, cudaGraphNodeParams& parameters);

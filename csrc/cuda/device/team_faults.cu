@@ -19,17 +19,19 @@ __global__ void __launch_bounds__(1024) team_kernel(TeamCheckMemory* memory, std
 }  // namespace
 
 std::vector<std::string> team_faults(int device) {
-  constexpr int kBlocks = 64;  // so that several share a multiprocessor
   const DeviceGuard guard(device);
+  int multiprocessors = 0;
+  check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device), "counting multiprocessors");
+  const int blocks = 2 * multiprocessors;  // so that they share them
   const Stream stream;
-  const DeviceBuffer<TeamCheckMemory> memory(kBlocks);
+  const DeviceBuffer<TeamCheckMemory> memory(blocks);
   const DeviceBuffer<std::int32_t> faults(kTeamMethods);
   std::vector<std::string> found;
-  for (const unsigned threads : {32u, 128u, 256u, 512u, 1024u}) {
+  for (const int threads : {32, 128, 256, 512, 1024}) {
     for (const bool global : {false, true}) {
       faults.zero(stream.get());
-      team_kernel<<<kBlocks, threads, 0, stream.get()>>>(global ? memory.data() : nullptr, faults.data());
-      check(cudaGetLastError(), "checking thread blocks");
+      launch_kernel("checking thread blocks", stream.get(), {static_cast<unsigned>(blocks), threads}, team_kernel,
+                    global ? memory.data() : nullptr, faults.data());
       std::int32_t counts[kTeamMethods];
       faults.download(counts, 0, kTeamMethods, stream.get());
       stream.wait();
