@@ -19,7 +19,9 @@ macro(leave_out_gpu_module reason)
 endmacro()
 
 include(CheckLanguage)
-set(CMAKE_CUDA_ARCHITECTURES 80-real 90)  # 90: sm_90, and PTX for later ones
+if(NOT CMAKE_CUDA_ARCHITECTURES)
+  set(CMAKE_CUDA_ARCHITECTURES 80-real 90)  # 90: sm_90, and PTX for later ones
+endif()
 check_language(CUDA)
 if(NOT CMAKE_CUDA_COMPILER)
   leave_out_gpu_module("no CUDA compiler that works was found; put nvcc on PATH or set CUDACXX")

@@ -49,7 +49,21 @@ def any_library(monkeypatch, cuda):
 
 
 @pytest.fixture
-def only_on_a_gpu():
-    """Where the made-up one says nothing."""
+def real_arrays():
+    """For tests of what arrays of NumPy do not show."""
     if ARRAYS_MADE_UP:
-        pytest.skip("the made-up GPU has no streams and no memory of its own")
+        pytest.skip("made-up arrays have no streams, no views and no memory of a GPU")
+
+
+@pytest.fixture
+def real_kernels():
+    """For tests of what the kernels of the CPU do not show."""
+    if GPU == "made-up":
+        pytest.skip("the made-up GPU has no memory and no cuBLAS of its own")
+
+
+@pytest.fixture
+def fast_gpu():
+    """For trainings that are minutes of an emulated GPU."""
+    if GPU not in ("", "made-up"):
+        pytest.skip("too long for an emulated GPU")

@@ -52,7 +52,7 @@ def test_views_of_one_vector(library, network):
     assert (after[1:] != before[1:]).any()
 
 
-def test_mixed_libraries(only_on_a_gpu):
+def test_mixed_libraries(real_arrays):
     cupy, torch = gpu.library("cupy"), gpu.library("torch")
     net, p, x, _ = problem()
     wanted = net.forward(p, x)
@@ -60,7 +60,7 @@ def test_mixed_libraries(only_on_a_gpu):
     np.testing.assert_allclose(torch.get(net.forward(torch.put(p), cupy.put(x))), wanted, rtol=1e-4, atol=1e-6)
 
 
-def test_the_current_stream_of_cupy(only_on_a_gpu):
+def test_the_current_stream_of_cupy(real_arrays):
     cupy = gpu.library("cupy")
     net, p, x, _ = problem()
     theirs, device_x, wanted = cupy.put(p), cupy.put(x), net.forward(p, x)
@@ -74,7 +74,7 @@ def test_the_current_stream_of_cupy(only_on_a_gpu):
         np.testing.assert_allclose(cupy.get(doubled), 2 * wanted, rtol=1e-4, atol=1e-6)
 
 
-def test_the_current_stream_of_torch(only_on_a_gpu):
+def test_the_current_stream_of_torch(real_arrays):
     library = gpu.library("torch")
     torch = library.module
     net, p, x, _ = problem()
@@ -90,7 +90,7 @@ def test_the_current_stream_of_torch(only_on_a_gpu):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_jax(only_on_a_gpu):
+def test_jax(real_arrays):
     library = gpu.library("jax")
     net, p, x, y = problem()
     theirs = library.put(p)
@@ -104,7 +104,7 @@ def test_jax(only_on_a_gpu):
         pn.Adam().step(theirs, gradient, pn.Adam().init_state(theirs), network=net)
 
 
-def test_a_tensor_that_wants_a_gradient(only_on_a_gpu):
+def test_a_tensor_that_wants_a_gradient(real_arrays):
     library = gpu.library("torch")
     net, p, x, _ = problem()
     theirs = library.put(p)
@@ -113,7 +113,7 @@ def test_a_tensor_that_wants_a_gradient(only_on_a_gpu):
         net.forward(theirs, library.put(x))
 
 
-def test_strides(only_on_a_gpu, library):
+def test_strides(real_arrays, library):
     net, p, x, _ = problem()
     with pytest.raises(ValueError, match="x must be C-contiguous on the GPU"):
         net.forward(library.put(p), library.put(np.ascontiguousarray(x.T)).T)

@@ -189,7 +189,7 @@ def test_determinism(sides, network):
             assert textbook.flat(g).tobytes() == textbook.flat(other).tobytes()
 
 
-def test_tf32_is_less_exact_and_only_by_name(sides, only_on_a_gpu):
+def test_tf32_is_less_exact_and_only_by_name(sides, real_kernels):
     net = pn.GlobalNetwork(d=20, alpha=50)
     p = random_parameters(net, dtype="float32")
     x, y = random_rows(net, 800, dtype="float32")

@@ -91,7 +91,7 @@ def test_one_block_that_sees_all(cuda):
     check_against_the_cpu(pn.LocallyConnectedNetwork(4, 9, block_in=2), "float64", 1e-9, 1e-8)
 
 
-def test_the_quality_of_the_protocol():
+def test_the_quality_of_the_protocol(fast_gpu):
     """Learning rate 0.01, float32: not the same numbers, but as good a network."""
     for net, epochs in ((pn.LocalNetwork(4), 60), (pn.LocallyConnectedNetwork(4), 30), (pn.GlobalNetwork(4), 20)):
         data = pn.make_dataset("square", 4, 10_000)
@@ -179,7 +179,7 @@ def test_progress_and_interruption():
     assert len(fit.history["train_loss"]) >= 3
 
 
-def test_beyond_memory(only_on_a_gpu, monkeypatch):
+def test_beyond_memory(real_kernels, monkeypatch):
     monkeypatch.setattr(_gpu_training, "_MEMORY_SHARE", 1e-6)
     with pytest.raises(MemoryError, match="of the GPU's memory"):
         train(pn.GlobalNetwork(4, 50), "cuda", "float32")
