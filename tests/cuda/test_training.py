@@ -179,6 +179,23 @@ def test_progress_and_interruption():
     assert len(fit.history["train_loss"]) >= 3
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_no_more_memory_than_is_said_and_all_is_given_back(
+    network, activation, dtype, cuda, counted_memory, monkeypatch
+):
+    train_on_gpu, seen = cuda.train, []
+    monkeypatch.setattr(cuda, "train", lambda *args: train_on_gpu(*args, interval=0.01))
+    net, before = network(4, 9, activation=activation), counted_memory()
+    runs = [pn.Run(net, DATA[dtype], 4, 70, seed=seed, penalty=pn.PathNorm(1e-4), device="cuda") for seed in range(3)]
+    pn.train_ensemble(runs, progress=lambda snapshots: seen.append(counted_memory() - before))
+    each, shared = cuda.run_bytes(_networks.native(net), dtype, 70, 640, 160)
+    pages = 40 * 4096  # which memory is taken by, for each array
+    assert 0.5 * each <= max(seen) <= 3 * each + shared + pages
+    assert counted_memory() == before
+
+
 def test_beyond_memory(real_kernels, monkeypatch):
     monkeypatch.setattr(_gpu_training, "_MEMORY_SHARE", 1e-6)
     with pytest.raises(MemoryError, match="of the GPU's memory"):

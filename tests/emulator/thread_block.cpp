@@ -78,7 +78,7 @@ class Threads {
     body_ = &body;
     count_ = live_ = count;
     block_ = {};
-    for (int w = 0; w < count / kWarp + 1 && w < kMostThreads / kWarp; ++w) warps_[w].barrier = {};
+    for (Warp& warp : warps_) warp.barrier = {};
     for (int t = 0; t < count; ++t) {
       threads_[t].live = true;
       threads_[t].exchanges = 0;
@@ -90,7 +90,6 @@ class Threads {
 
   void sync(Reason reason) { meet(block_, live_, reason); }
   bool any(bool mine) {
-    if (block_.arrived == 0) block_.any = false;
     block_.any = block_.any || mine;
     meet(block_, live_, Reason::any);
     return block_.result;

@@ -261,7 +261,7 @@ int main(int argc, char** argv) {
       attached_data<double>(isa, shared);
       attached_at_one_address<float>(isa, shared);
       attached_at_one_address<double>(isa, shared);
-      std::vector<std::int64_t> stops{0, 1, 10, 300};
+      std::vector<std::int64_t> stops{0, 1, 10, pn::test::kSanitized ? 100 : 300};
       if (!pn::test::kSanitized) stops.insert(stops.end(), {1000, 3000});
       if (full) stops.push_back(50000);
       trained_networks<float>(network(4, 50, shared), isa, stops);

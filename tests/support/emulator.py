@@ -11,7 +11,11 @@ from pyneedle import _device
 @cache
 def _load(folder):
     """The module, with its cuBLAS; once a process, because an extension module can't be loaded anew."""
-    (path,) = folder.glob("_cuda.*.so")
+    path = next(folder.glob("_cuda.*.so"), None)
+    if path is None:
+        raise FileNotFoundError(
+            f"PYNEEDLE_TEST_GPU must be the folder of a module _cuda for the emulated GPU, got {folder}"
+        )
     spec = importlib.util.spec_from_file_location("pyneedle._cuda", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
