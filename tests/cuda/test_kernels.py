@@ -120,6 +120,21 @@ def test_the_papers_width(sides, network):
     check(sides, network(d=4 if network is pn.GlobalNetwork else 20, alpha=50), 200, seed=1)
 
 
+@pytest.mark.parametrize("network", NETWORKS[:2])
+def test_the_widest_blocks(sides, network, real_kernels):
+    """4096 units do not all fit into shared memory; wider blocks are refused before anything is computed."""
+    net = network(2, 4096, hidden_layers=1)
+    for kernel in sides.kernels(net):
+        check_float64(sides, net, 30, 1, kernel)
+    wider = network(2, 4097, hidden_layers=1)
+    p, (x, y) = random_parameters(wider), random_rows(wider, 30)
+    for kernel in sides.kernels(wider):
+        with pytest.raises(ValueError, match="at most 4096 units per block, got 4097"):
+            wider.loss_and_grad(*map(sides.library.put, (p, x, y)), kernel=kernel)
+    with pytest.raises(ValueError, match="at most 4096 units per block, got 4097"):
+        pn.train(wider, pn.make_dataset("square", 2, 100), epochs=1, batch_size=10, device="cuda")
+
+
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("penalty", PENALTIES[1:])
 def test_penalties(sides, network, penalty):
