@@ -72,6 +72,14 @@ def counted_memory(cuda):
 
 
 @pytest.fixture
+def order_of_threads(monkeypatch):
+    """Sets in which order threads go between barriers, and blocks: forward or backward."""
+    if GPU in ("", "made-up"):
+        pytest.skip("only an emulated GPU lets its threads go in an order that is wished for")
+    return lambda order: monkeypatch.setenv("EMULATOR_ORDER", order)
+
+
+@pytest.fixture
 def fast_gpu():
     """For trainings that are minutes of an emulated GPU."""
     if GPU not in ("", "made-up"):

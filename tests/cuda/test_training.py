@@ -115,6 +115,21 @@ def test_run_to_run(network, dtype):
             assert same(first, again)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_any_order_of_threads_gives_the_same_bits(network, penalty, dtype, order_of_threads):
+    """A barrier that is missing, or a sum in the order in which threads happen to come, would show here."""
+    for layers, activation in ((2, "relu"), (1, "relu"), (2, "tanh")):
+        net = network(4, 33, layers, activation)
+        for kernel in kernels(net):
+            fits = []
+            for order in ("forward", "backward"):
+                order_of_threads(order)
+                fits.append(train(net, "cuda", dtype, kernel=kernel, optimizer=pn.Adam(), penalty=penalty, epochs=1))
+            assert same(*fits), (net, kernel)
+
+
 @pytest.mark.parametrize("network", NETWORKS)
 def test_side_by_side_is_bitwise_alone(network):
     net, data = network(4, 20), DATA["float32"]

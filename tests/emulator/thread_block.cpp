@@ -25,14 +25,11 @@ using pn::cuda::fast, pn::cuda::kGuardBytes;
 
 constexpr unsigned char kUninitialised = 0xff, kGuard = 0xa5;
 
-bool backward() {
-  static const bool chosen = [] {
-    const char* order = std::getenv("EMULATOR_ORDER");
-    if (order == nullptr || std::string_view(order) == "forward") return false;
-    if (std::string_view(order) == "backward") return true;
-    die(std::string("EMULATOR_ORDER must be forward or backward, got ") + order);
-  }();
-  return chosen;
+bool wants_backward() {
+  const char* order = std::getenv("EMULATOR_ORDER");
+  if (order == nullptr || std::string_view(order) == "forward") return false;
+  if (std::string_view(order) == "backward") return true;
+  die(std::string("EMULATOR_ORDER must be forward or backward, got ") + order);
 }
 
 // Where threads wait for one another. All of them must come for the same reason.
@@ -74,8 +71,9 @@ class Threads {
   Threads(const Threads&) = delete;
   Threads& operator=(const Threads&) = delete;
 
-  void run(int count, const std::function<void()>& body) {
+  void run(int count, bool backward, const std::function<void()>& body) {
     body_ = &body;
+    backward_ = backward;
     count_ = live_ = count;
     block_ = {};
     for (Warp& warp : warps_) warp.barrier = {};
@@ -153,18 +151,19 @@ class Threads {
   Barrier block_;
   const std::function<void()>* body_ = nullptr;
   int count_ = 0, live_ = 0, current_ = 0;
-  const bool backward_ = backward();
+  bool backward_ = false;
 };
 
 Threads* threads = nullptr;  // made by the first launch
 
 void Threads::begin() { threads->live(); }
 
-void run_block(const uint3& index, int count, std::size_t fast_bytes, const std::function<void()>& thread) {
+void run_block(const uint3& index, int count, bool backward, std::size_t fast_bytes,
+               const std::function<void()>& thread) {
   std::memset(fast, kUninitialised, fast_bytes);
   std::memset(fast + fast_bytes, kGuard, kGuardBytes);
   blockIdx = index;
-  threads->run(count, thread);
+  threads->run(count, backward, thread);
   const char* const guard = fast + fast_bytes;
   if (std::any_of(guard, guard + kGuardBytes, [](char c) { return static_cast<unsigned char>(c) != kGuard; })) {
     die("a thread block wrote behind the shared memory that its launch asked for");
@@ -185,12 +184,13 @@ void run_grid(const dim3& grid, const dim3& block, std::size_t fast_bytes, const
   if (threads == nullptr) threads = new Threads;
   blockDim = block;
   gridDim = grid;
+  const bool backward = wants_backward();
   const std::uint64_t blocks = std::uint64_t{grid.x} * grid.y * grid.z;
   for (std::uint64_t i = 0; i < blocks; ++i) {
-    const std::uint64_t b = backward() ? blocks - 1 - i : i;
+    const std::uint64_t b = backward ? blocks - 1 - i : i;
     const uint3 index{static_cast<unsigned>(b % grid.x), static_cast<unsigned>(b / grid.x % grid.y),
                       static_cast<unsigned>(b / grid.x / grid.y)};
-    run_block(index, static_cast<int>(block.x), fast_bytes, thread);
+    run_block(index, static_cast<int>(block.x), backward, fast_bytes, thread);
   }
 }
 

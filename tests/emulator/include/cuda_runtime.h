@@ -4,7 +4,7 @@
 // Of what CUDA leaves open it does what shows most mistakes. Work of a stream that was made is done when somebody waits
 // for it, and not before; work of the default stream at once. Memory of the device can't be touched by the host (that
 // is a segmentation fault), and new memory, as shared memory at the start of a thread block, holds NaN. Threads between
-// two barriers, and the blocks of a grid, go in the order of EMULATOR_ORDER: forward or backward. A kernel must have
+// two barriers, and the blocks of a grid, go in the order of EMULATOR_ORDER, forward or backward. A kernel must have
 // been loaded before it is captured.
 #pragma once
 
