@@ -64,11 +64,10 @@ def real_kernels():
 
 @pytest.fixture
 def counted_memory(cuda):
-    """Bytes of the GPU that are in use now, by nothing but what the test does."""
+    """The GPU's memory, by the byte."""
     if GPU in ("", "made-up"):
         pytest.skip("only an emulated GPU counts every byte, and belongs to the test alone")
-    info = cuda.device(0)
-    return lambda: info.total_bytes - cuda.device(0).free_bytes
+    return emulator.Memory(GPU)
 
 
 @pytest.fixture

@@ -197,18 +197,24 @@ def test_progress_and_interruption():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
-def test_no_more_memory_than_is_said_and_all_is_given_back(
-    network, activation, dtype, cuda, counted_memory, monkeypatch
-):
-    train_on_gpu, seen = cuda.train, []
-    monkeypatch.setattr(cuda, "train", lambda *args: train_on_gpu(*args, interval=0.01))
-    net, before = network(4, 9, activation=activation), counted_memory()
-    runs = [pn.Run(net, DATA[dtype], 4, 70, seed=seed, penalty=pn.PathNorm(1e-4), device="cuda") for seed in range(3)]
-    pn.train_ensemble(runs, progress=lambda snapshots: seen.append(counted_memory() - before))
+def test_memory_is_taken_once_a_run_and_no_more_than_is_said(network, activation, dtype, cuda, counted_memory):
+    net = network(4, 9, activation=activation)
+
+    def train_three(epochs):
+        runs = [
+            pn.Run(net, DATA[dtype], epochs, 70, seed=seed, penalty=pn.PathNorm(1e-4), device="cuda")
+            for seed in range(3)
+        ]
+        pn.train_ensemble(runs, progress=False)
+
+    taken, most = counted_memory.use_of(lambda: train_three(1))
+    assert counted_memory.use_of(lambda: train_three(3)) == (taken, most)
     each, shared = cuda.run_bytes(_networks.native(net), dtype, 70, 640, 160)
-    pages = 40 * 4096  # which memory is taken by, for each array
-    assert 0.5 * each <= max(seen) <= 3 * each + shared + pages
-    assert counted_memory() == before
+    assert most > each
+    assert most <= 3 * each + shared + 4096 * taken  # it is taken by whole pages
+    before = cuda.device(0).free_bytes
+    train_three(1)
+    assert cuda.device(0).free_bytes == before
 
 
 def test_beyond_memory(real_kernels, monkeypatch):

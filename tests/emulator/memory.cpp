@@ -1,9 +1,11 @@
 // The device's memory: pages that only what runs on the device may touch, with pages between them that nobody may.
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <utility>
 
 #include "emulator.hpp"
 
@@ -25,7 +27,8 @@ std::map<const char*, std::size_t>& pinned_memory() {
   static auto& memory = *new std::map<const char*, std::size_t>;
   return memory;
 }
-std::size_t used_bytes = 0;
+std::size_t used_bytes = 0, most_bytes = 0;
+std::int64_t allocations = 0;
 int accesses = 0;
 
 void protect(const Allocation& a, int protection) {
@@ -46,6 +49,8 @@ char* allocate(std::size_t bytes) {
   char* data = a.pages + (page_bytes - size);
   device_memory().emplace(data, a);
   used_bytes += page_bytes;
+  most_bytes = std::max(most_bytes, used_bytes);
+  ++allocations;
   return data;
 }
 
@@ -96,6 +101,17 @@ Access::~Access() {
 }  // namespace emulator
 
 using namespace emulator;
+
+// For tests, which find these by name: how often memory of the device was taken so far, and what was in use at most,
+// beside what is in use now, since this was asked last.
+extern "C" std::int64_t emulator_allocations() {
+  const std::lock_guard guard(lock());
+  return allocations;
+}
+extern "C" std::int64_t emulator_most_bytes() {
+  const std::lock_guard guard(lock());
+  return static_cast<std::int64_t>(std::exchange(most_bytes, used_bytes) - used_bytes);
+}
 
 cudaError_t cudaMalloc(void** data, std::size_t bytes) {
   const std::lock_guard guard(lock());

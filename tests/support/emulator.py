@@ -1,5 +1,6 @@
 """The GPU module built for the emulated GPU of tests/emulator, in the place of the one for real ones."""
 
+import ctypes
 import importlib.util
 import sys
 from functools import cache
@@ -21,6 +22,22 @@ def _load(folder):
     spec.loader.exec_module(module)
     module.load_cublas(str(folder / "libemulated_cublaslt.so"))
     return module
+
+
+class Memory:
+    """What the emulated runtime counts of the GPU's memory."""
+
+    def __init__(self, folder):
+        library = ctypes.CDLL(str(Path(folder) / "libemulated_cudart.so"))
+        self._allocations, self._most_bytes = library.emulator_allocations, library.emulator_most_bytes
+        self._allocations.restype = self._most_bytes.restype = ctypes.c_int64
+
+    def use_of(self, body):
+        """How often memory is taken while the body runs, and the most bytes in use, beside those in use after it."""
+        before = self._allocations()
+        self._most_bytes()
+        body()
+        return self._allocations() - before, self._most_bytes()
 
 
 def install(monkeypatch, folder):
